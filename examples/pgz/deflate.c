@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * deflate.c: compressing.
+ *
+ *     read_block (serial) -> compress_block (parallel) -> write_block (serial)
+ *
+ * The input is cut into blocks of 128 KiB, each compressed by itself as raw deflate with the 32 KiB before it as the
+ * dictionary, so hardly anything is lost against one long stream. A block ends on a byte boundary (Z_SYNC_FLUSH), the
+ * last one ends the stream (Z_FINISH), and one after the other they make one gzip member. Its checksum is put together
+ * from those of the blocks. The idea is that of pigz by Mark Adler, and so is crc32_combine.
+ *
+ * A slot of the pipeline holds everything that its block needs, also the compressor's state, so nothing is allocated
+ * per block, and memory is bounded by the number of slots.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "pgz.h"
+
+enum {
+    BLOCK_BYTES = 128 << 10,
+    WINDOW_BYTES = 32 << 10,
+    OUT_BYTES = BLOCK_BYTES + BLOCK_BYTES / 8 + BLOCK_BYTES / 64 + 64, /* zlib's bound, and the flush */
+    SLOTS_PER_WORKER = 4,
+    RAW_DEFLATE = -15,
+    MEMORY_LEVEL = 8,
+    HEADER_NAME_MAX = 1024
+};
+
+struct block {
+    z_stream z;
+    int ready; /* z is initialised */
+    int first, last;
+    size_t in_bytes, out_bytes;
+    uLong crc;
+    unsigned char in[WINDOW_BYTES + BLOCK_BYTES]; /* the end of the block before, then this one */
+    unsigned char out[OUT_BYTES];
+};
+
+struct packing {
+    int in, out;
+    const struct pgz_options *options;
+    struct pgz_stats *stats;
+    const struct block *before; /* the source's: the block read last */
+    uLong crc;                  /* the writer's: of what was written */
+    uint64_t in_bytes;
+};
+
+static int read_block(void *slot, void *arg)
+{
+    struct block *block = slot;
+    struct packing *packing = arg;
+    ssize_t n;
+
+    if (packing->before && packing->before->last)
+        return 0;
+    block->first = !packing->before;
+    if (packing->before)
+        memmove(block->in, packing->before->in + BLOCK_BYTES, WINDOW_BYTES);
+    n = hop_read_full(packing->in, block->in + WINDOW_BYTES, BLOCK_BYTES);
+    if (n < 0)
+        return pgz_blame(packing->stats, PGZ_INPUT, NULL, (int)n);
+    block->in_bytes = (size_t)n;
+    block->last = n < BLOCK_BYTES;
+    packing->before = block;
+    return 1;
+}
+
+static int prepare(struct block *block, int level)
+{
+    int rc = block->ready ? deflateReset(&block->z)
+                          : deflateInit2(&block->z, level, Z_DEFLATED, RAW_DEFLATE, MEMORY_LEVEL, Z_DEFAULT_STRATEGY);
+
+    if (rc != Z_OK)
+        return -ENOMEM;
+    block->ready = 1;
+    if (!block->first)
+        deflateSetDictionary(&block->z, block->in, WINDOW_BYTES);
+    return 0;
+}
+
+static int compress_block(void *slot, void *arg)
+{
+    struct block *block = slot;
+    const struct packing *packing = arg;
+    int rc = prepare(block, packing->options->level ? packing->options->level : 6);
+
+    if (rc < 0)
+        return rc;
+    block->z.next_in = block->in + WINDOW_BYTES;
+    block->z.avail_in = (uInt)block->in_bytes;
+    block->z.next_out = block->out;
+    block->z.avail_out = OUT_BYTES;
+    rc = deflate(&block->z, block->last ? Z_FINISH : Z_SYNC_FLUSH);
+    if (rc != (block->last ? Z_STREAM_END : Z_OK) || block->z.avail_in > 0 || block->z.avail_out == 0)
+        return -EIO;
+    block->out_bytes = OUT_BYTES - block->z.avail_out;
+    block->crc = crc32(0, block->in + WINDOW_BYTES, (uInt)block->in_bytes);
+    return 0;
+}
+
+static int write_all(struct packing *packing, const void *bytes, size_t n)
+{
+    ssize_t rc = hop_write_full(packing->out, bytes, n);
+
+    if (rc < 0)
+        return pgz_blame(packing->stats, PGZ_OUTPUT, NULL, (int)rc);
+    packing->stats->out_bytes += n;
+    return 0;
+}
+
+static void put_32(unsigned char *to, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        to[i] = (unsigned char)(value >> 8 * i);
+}
+
+static int write_header(struct packing *packing)
+{
+    const struct pgz_options *options = packing->options;
+    unsigned char header[10 + HEADER_NAME_MAX] = { 0x1f, 0x8b, Z_DEFLATED };
+    size_t name_bytes = options->name ? strlen(options->name) + 1 : 0;
+
+    if (name_bytes > HEADER_NAME_MAX)
+        name_bytes = 0;
+    header[3] = name_bytes ? 8 : 0; /* FNAME */
+    put_32(header + 4, options->mtime > 0 && options->mtime <= UINT32_MAX ? (uint32_t)options->mtime : 0);
+    header[8] = options->level == 9 ? 2 : options->level == 1 ? 4 : 0;
+    header[9] = 3; /* Unix */
+    if (name_bytes)
+        memcpy(header + 10, options->name, name_bytes);
+    return write_all(packing, header, 10 + name_bytes);
+}
+
+static int write_trailer(struct packing *packing)
+{
+    unsigned char trailer[8];
+
+    put_32(trailer, (uint32_t)packing->crc);
+    put_32(trailer + 4, (uint32_t)packing->in_bytes);
+    return write_all(packing, trailer, sizeof trailer);
+}
+
+static int write_block(void *slot, void *arg)
+{
+    const struct block *block = slot;
+    struct packing *packing = arg;
+    int rc = block->first ? write_header(packing) : 0;
+
+    if (rc == 0)
+        rc = write_all(packing, block->out, block->out_bytes);
+    if (rc < 0)
+        return rc;
+    packing->crc = crc32_combine(packing->crc, block->crc, (z_off_t)block->in_bytes);
+    packing->in_bytes += block->in_bytes;
+    packing->stats->in_bytes = packing->in_bytes;
+    return block->last ? write_trailer(packing) : 0;
+}
+
+static const hop_stage stages[] = {
+    { read_block, HOP_SERIAL, "read" },
+    { compress_block, HOP_PARALLEL, "compress" },
+    { write_block, HOP_SERIAL, "write" },
+};
+
+int pgz_compress(int in, int out, const struct pgz_options *options, struct pgz_stats *stats)
+{
+    struct packing packing = { .in = in, .out = out, .options = options, .stats = stats, .crc = crc32(0, NULL, 0) };
+    size_t nblocks = SLOTS_PER_WORKER * (size_t)hop_worker_count();
+    struct block *blocks = calloc(nblocks, sizeof *blocks);
+    int rc;
+
+    if (!blocks)
+        return -ENOMEM;
+    rc = hop_pipeline(stages, sizeof stages / sizeof *stages, blocks, nblocks, sizeof *blocks, &packing);
+    for (size_t i = 0; i < nblocks; i++)
+        if (blocks[i].ready)
+            deflateEnd(&blocks[i].z);
+    free(blocks);
+    return rc;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * hop/runtime.h: the pool, the loops and the blocking lane as one thing to start and to stop.
+ */
+#ifndef HOP_RUNTIME_H
+#define HOP_RUNTIME_H
+
+#include <stdio.h>
+
+#include <hop/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct event_base;
+typedef struct hop_runtime hop_runtime;
+typedef struct hop_scope hop_scope;
+
+/* How much computing yields to waiting. hop_describe tells which is in force, and why. */
+enum hop_qos {
+    HOP_QOS_AUTO = 0, /* idle when the process has its control group to itself, otherwise mild */
+    HOP_QOS_OFF,      /* ordinary threads everywhere, the loop is not moderated */
+    HOP_QOS_MILD,     /* workers a little nicer */
+    HOP_QOS_IDLE,     /* workers SCHED_IDLE: they yield at once, to every thread of their control group */
+    HOP_QOS_REALTIME  /* the loops real-time, where that is permitted */
+};
+
+/* Zero means default everywhere. */
+typedef struct hop_config {
+    int workers;                 /* threads of the pool; default: the CPU budget */
+    int loops;                   /* loops, each a thread (hop_run and .base: the caller's is the first); default 1 */
+    struct event_base *base;     /* hop_runtime_new: attach the first loop to this base, which the caller dispatches */
+    enum hop_qos qos;
+    hop_ns moderate_ns;          /* length of a loop's turn while every core computes; default 200 us, < 0: off */
+    int no_spin;                 /* 1: never spin before sleeping */
+    int no_pin;                  /* 1: leave the workers to the kernel's balancing */
+    unsigned queue;              /* jobs that may wait for a worker before submitters wait; default 4096 */
+    int blocking_threads;        /* most threads of the blocking lane; default 64 */
+    size_t stack_bytes;          /* stack of a task; default 256 KiB, committed as touched */
+    hop_ns drain_ns;             /* shutdown: let tasks end by themselves for so long; default 10 s, < 0: not at all */
+    hop_ns grace_ns;             /* shutdown: after cancelling, wait for so long; default 5 s */
+    FILE *log;                   /* where survivors of a shutdown are named; default stderr */
+} hop_config;
+
+/*
+ * Runs a whole program: starts a runtime whose first loop is the calling thread, runs main as a task on it, and when
+ * main has returned shuts down: admits nothing new, lets what is left drain, cancels, frees.
+ * Context: plain thread.
+ * Owns: arg and config stay the caller's; both may live in its frame.
+ * Errors: what main returned, if negative; otherwise the first error of a task in the root scope, otherwise main's
+ * result. -EINVAL (null main, absurd config), -ENOMEM, -EAGAIN (threads), -EMFILE; -EDEADLK in a task, a job or a
+ * callback; -ETIMEDOUT if something outlived the shutdown (it is named in the log, and its threads are left alone).
+ */
+HOP_API int hop_run(hop_fn *main, void *arg, const hop_config *config);
+
+/*
+ * Starts a runtime inside a program that goes on by itself. Its loops turn in threads of their own; with config.base
+ * the first loop is that event_base instead, and turns when the caller dispatches it (any backend; only the thread
+ * that dispatches may touch it; it need not be built with locks). Plain threads use the runtime that was made first
+ * unless hop_runtime_use says otherwise.
+ * Context: plain thread; with config.base the thread that will dispatch it.
+ * Owns: *out is freed by hop_runtime_free. The base must outlive the runtime.
+ * Errors: as hop_run.
+ */
+HOP_API int hop_runtime_new(hop_runtime **out, const hop_config *config);
+
+/*
+ * Shuts a runtime down: admits nothing new, lets what is left end for drain_ns, cancels it, waits for grace_ns, then
+ * names in the log what is still there. With an attached base it turns the base meanwhile, so call it from the thread
+ * that dispatches, outside of a dispatch.
+ * Context: plain thread; blocks.
+ * Errors: 0, or the first error of the root scope; -EINVAL (null, or not a live runtime: freed before, say);
+ * -EDEADLK from one of its own tasks, jobs or callbacks; -ETIMEDOUT if something survived: the runtime is not freed,
+ * and the call can be made again.
+ */
+HOP_API int hop_runtime_free(hop_runtime *runtime);
+
+/*
+ * Makes the calling plain thread use this runtime from now on; NULL: the one made first.
+ * Context: plain thread.
+ * Errors: -EINVAL (not a live runtime), -EDEADLK (in a task or job: it has its runtime).
+ */
+HOP_API int hop_runtime_use(hop_runtime *runtime);
+
+/*
+ * The scope that lives as long as the runtime: for what a plain thread or a callback spawns. NULL if runtime is not
+ * live. With NULL for runtime: that of the caller.
+ * Context: anywhere but signal handlers; never suspends.
+ */
+HOP_API hop_scope *hop_root(hop_runtime *runtime);
+
+/*
+ * Writes what was found, decided, and what fell back: CPUs, budget, workers, quality of service, OpenMP runtime,
+ * loops, stacks. One fact a line. Without a runtime it tells what one would find.
+ * Context: anywhere but signal handlers; writes to out with stdio.
+ * Errors: -EINVAL (null), -EIO.
+ */
+HOP_API int hop_describe(FILE *out);
+
+/* Where the caller is. */
+enum hop_place {
+    HOP_OUTSIDE = 0, /* a plain thread */
+    HOP_LOOP,        /* a task at home, on its loop */
+    HOP_CALLBACK,    /* on a loop's thread, outside of any task */
+    HOP_CPU,         /* a task on a worker: hop_on_cpu */
+    HOP_JOB,         /* a job on a worker */
+    HOP_TEAM,        /* inside hop_on_team */
+    HOP_BLOCKING     /* inside hop_on_blocking */
+};
+
+/*
+ * Where the caller is.
+ * Context: anywhere; never suspends.
+ */
+HOP_API enum hop_place hop_here(void);
+
+/*
+ * The index of the worker that runs the caller, from 0, or -1; and the number of workers (0 without a runtime).
+ * Context: anywhere; never suspends.
+ */
+HOP_API int hop_worker_index(void);
+HOP_API int hop_worker_count(void);
+
+/*
+ * Counters of the runtime of the caller. For tests, metrics and the curious; each is a sum over threads, read without
+ * stopping anyone.
+ */
+typedef struct hop_stats {
+    uint64_t jobs_accepted;  /* offloads, submits and hops taken by the pool */
+    uint64_t jobs_completed; /* of these, taken up by a worker and run, or refused by cancellation: at rest, all */
+    uint64_t steals;
+    uint64_t parks;          /* times a worker went to sleep */
+    uint64_t team_turns;     /* times the pool entered team mode */
+    uint64_t tasks_spawned;
+    uint64_t tasks_ended;
+    uint64_t loop_turns;
+    uint64_t loop_moderated; /* turns that waited because every core computed */
+    int blocking_threads;    /* alive now */
+    int workers;
+    int workers_active;      /* workers minus those parked because the budget shrank */
+} hop_stats;
+
+/*
+ * Reads the counters.
+ * Context: anywhere but signal handlers; never suspends.
+ * Errors: -EINVAL (null), -ENODEV (no runtime).
+ */
+HOP_API int hop_stats_read(hop_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

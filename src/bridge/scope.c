@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Scopes: who waits for whom, and the first error.
+ *
+ * live counts the children and one place for the owner; whoever takes it to zero completes the future "empty", as his
+ * last touch: the closer may then return from the frame that holds the scope. The owner gives his place up in join, so
+ * zero is reached once, after the close has begun.
+ *
+ * A child that fails notes its error and cancels the others before it is counted out. Cancelling walks down the tree
+ * of scopes, child tasks, their open scopes, holding the lock of each level while it works below: a task cannot leave
+ * a scope, nor close one of its own, without that lock, so nothing ends under the walker's hands. Locks are taken
+ * downwards only.
+ */
+#include "config.h"
+
+#include "bridge/scope.h"
+
+#include "bridge/runtime.h"
+#include "bridge/task.h"
+#include "bridge/wait.h"
+
+void hop__scope_init(struct hop__scope *s, struct hop_runtime *runtime)
+{
+    s->runtime = runtime;
+    s->owner = NULL;
+    s->thread = pthread_self();
+    s->outer = NULL;
+    hop__init(&s->live, 1);
+    hop__init(&s->error, 0);
+    hop__init(&s->reason, 0);
+    s->root = false;
+    pthread_mutex_init(&s->lock, NULL);
+    s->children = NULL;
+    hop__init(&s->empty.word, HOP__EMPTY);
+    s->magic = HOP__SCOPE_MAGIC ^ (uint64_t)(uintptr_t)s;
+}
+
+/* --- children --- */
+
+int hop__scope_admit(struct hop__scope *s)
+{
+    int reason = hop__load(&s->reason, relaxed);
+
+    if (reason)
+        return reason;
+    if (s->root && hop__load(&s->runtime->stopping, acquire))
+        return -ESHUTDOWN;
+    hop__fetch_add(&s->live, 1, relaxed); /* the caller holds the scope open */
+    return 0;
+}
+
+void hop__scope_discharge(struct hop__scope *s, int result)
+{
+    int none = 0;
+
+    if (result < 0 && hop__cas(&s->error, &none, result, relaxed, relaxed) && !s->root)
+        hop__scope_cancel(s, -ECANCELED);
+    /* S1: what the child did is seen by who joins; pairs with S2, the future's own edge, through the last to leave. */
+    if (hop__fetch_sub(&s->live, 1, acq_rel) == 1)
+        hop__complete(&s->empty, 0);
+}
+
+int hop__scope_admit_task(struct hop__scope *s, struct hop__task *t)
+{
+    int rc;
+
+    pthread_mutex_lock(&s->lock);
+    rc = hop__scope_admit(s);
+    if (!rc) {
+        t->parent = s;
+        t->sibling_next = s->children;
+        t->sibling_link = &s->children;
+        if (s->children)
+            s->children->sibling_link = &t->sibling_next;
+        s->children = t;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+void hop__scope_discharge_task(struct hop__scope *s, struct hop__task *t, int result)
+{
+    pthread_mutex_lock(&s->lock);
+    *t->sibling_link = t->sibling_next;
+    if (t->sibling_next)
+        t->sibling_next->sibling_link = t->sibling_link;
+    pthread_mutex_unlock(&s->lock);
+    hop__scope_discharge(s, result);
+}
+
+void hop__scope_cancel(struct hop__scope *s, int reason)
+{
+    struct hop__task *t;
+    int none = 0;
+
+    pthread_mutex_lock(&s->lock);
+    if (hop__cas(&s->reason, &none, reason, relaxed, relaxed))
+        for (t = s->children; t; t = t->sibling_next)
+            hop__task_cancel(t, reason);
+    pthread_mutex_unlock(&s->lock);
+}
+
+int hop__scope_join(struct hop__scope *s)
+{
+    int rc, ignored, error;
+
+    if (hop__fetch_sub(&s->live, 1, acq_rel) == 1) {
+        rc = 0;
+    } else {
+        rc = hop__wait_future(&s->empty, HOP_FOREVER, true, &ignored);
+        if (rc < 0 && rc != -EBUSY) {
+            hop__scope_cancel(s, rc);
+            hop__wait_future(&s->empty, HOP_FOREVER, false, &ignored);
+        }
+    }
+    error = hop__load(&s->error, relaxed);
+    return error ? error : hop__load(&s->reason, relaxed);
+}
+
+/* --- the public face --- */
+
+static int open_in_thread(struct hop__scope *s)
+{
+    struct hop_runtime *rt = hop__runtime_acquire(NULL);
+
+    if (!rt)
+        return -ENODEV;
+    hop__scope_init(s, rt); /* keeps the runtime pinned until the close */
+    return 0;
+}
+
+int hop_scope_open(hop_scope *scope)
+{
+    struct hop__scope *s = (struct hop__scope *)scope;
+    struct hop__task *t = hop__self()->task;
+    int rc = hop__wait_allowed();
+
+    if (!s)
+        return -EINVAL;
+    if (rc < 0)
+        return rc;
+    if (!t)
+        return open_in_thread(s);
+    hop__scope_init(s, t->home->runtime);
+    s->owner = t;
+    pthread_mutex_lock(&t->lock);
+    s->outer = t->scopes;
+    t->scopes = s;
+    rc = hop__load(&t->reason, relaxed);
+    pthread_mutex_unlock(&t->lock);
+    if (rc && !t->shield)
+        hop__scope_cancel(s, rc); /* born too late for the walker */
+    return 0;
+}
+
+static int may_close(struct hop__scope *s)
+{
+    struct hop__task *t = hop__self()->task;
+    int rc = hop__wait_allowed();
+
+    if (!hop__scope_is_open(s))
+        return -EINVAL;
+    if (rc < 0)
+        return rc;
+    if (s->root || s->owner != t || (!t && !pthread_equal(s->thread, pthread_self())))
+        return -EPERM;
+    return t && t->scopes != s ? -EBUSY : 0;
+}
+
+int hop_scope_close(hop_scope *scope)
+{
+    struct hop__scope *s = (struct hop__scope *)scope;
+    int rc = may_close(s);
+
+    if (rc < 0)
+        return rc;
+    rc = hop__scope_join(s);
+    s->magic = 0;
+    if (s->owner) {
+        pthread_mutex_lock(&s->owner->lock);
+        s->owner->scopes = s->outer;
+        pthread_mutex_unlock(&s->owner->lock);
+    } else {
+        hop__runtime_release(s->runtime);
+    }
+    pthread_mutex_destroy(&s->lock);
+    return rc;
+}
+
+int hop_scope_cancel(hop_scope *scope, int reason)
+{
+    struct hop__scope *s = (struct hop__scope *)scope;
+
+    if (!hop__scope_is_open(s) || reason >= 0)
+        return -EINVAL;
+    hop__scope_cancel(s, reason);
+    return 0;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A guard by MADV_GUARD_INSTALL (Linux 6.13) is a page-table entry and takes no extra mapping; by mprotect it splits
+ * the mapping in two, and a process has 65,530 of those by default.
+ */
+#include "config.h"
+
+#include "bridge/stack.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+enum { KEPT_MAX = 1024 };
+
+enum guard { GUARD_UNKNOWN, GUARD_MADVISE, GUARD_MPROTECT };
+static volatile enum guard guard_kind; /* every thread that finds out writes the same */
+
+size_t hop__page_bytes(void)
+{
+    static size_t page; /* likewise */
+
+    if (!page)
+        page = (size_t)sysconf(_SC_PAGESIZE);
+    return page;
+}
+
+const char *hop__stack_guard_kind(void)
+{
+    return guard_kind == GUARD_MADVISE ? "MADV_GUARD_INSTALL" : guard_kind == GUARD_MPROTECT ? "mprotect" : "not yet";
+}
+
+void hop__stack_pool_open(struct hop__stack_pool *pool, size_t bytes)
+{
+    pthread_mutex_init(&pool->lock, NULL);
+    pool->free = NULL;
+    pool->count = 0;
+    pool->bytes = bytes;
+}
+
+/* The last word of a free stack links to the next; it is in the page that a task touches first anyway. */
+static void **link_of(char *low, size_t bytes)
+{
+    return (void **)(low + hop__page_bytes() + bytes) - 1;
+}
+
+void hop__stack_pool_close(struct hop__stack_pool *pool)
+{
+    while (pool->free) {
+        char *low = pool->free;
+
+        pool->free = *link_of(low, pool->bytes);
+        munmap(low, hop__page_bytes() + pool->bytes);
+    }
+    pthread_mutex_destroy(&pool->lock);
+}
+
+static int guard(char *low)
+{
+    if (guard_kind != GUARD_MPROTECT) {
+        if (!madvise(low, hop__page_bytes(), MADV_GUARD_INSTALL)) {
+            guard_kind = GUARD_MADVISE;
+            return 0;
+        }
+        guard_kind = GUARD_MPROTECT;
+    }
+    return mprotect(low, hop__page_bytes(), PROT_NONE) ? -EAGAIN : 0;
+}
+
+static char *take_free(struct hop__stack_pool *pool)
+{
+    char *low;
+
+    pthread_mutex_lock(&pool->lock);
+    low = pool->free;
+    if (low) {
+        pool->free = *link_of(low, pool->bytes);
+        pool->count--;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return low;
+}
+
+int hop__stack_get(struct hop__stack_pool *pool, size_t bytes, struct hop__stack *out)
+{
+    size_t page = hop__page_bytes();
+    char *low;
+    int rc;
+
+    bytes = (bytes + page - 1) & ~(page - 1);
+    out->bytes = bytes;
+    if (bytes == pool->bytes && (out->low = take_free(pool)))
+        return 0;
+    low = mmap(NULL, page + bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1,
+               0);
+    if (low == MAP_FAILED)
+        return -ENOMEM;
+    rc = guard(low);
+    if (rc < 0) {
+        munmap(low, page + bytes);
+        return rc;
+    }
+    out->low = low;
+    return 0;
+}
+
+void hop__stack_put(struct hop__stack_pool *pool, struct hop__stack stack)
+{
+    bool keep = false;
+
+    if (stack.bytes == pool->bytes) {
+        pthread_mutex_lock(&pool->lock);
+        keep = pool->count < KEPT_MAX;
+        if (keep) {
+            *link_of(stack.low, stack.bytes) = pool->free;
+            pool->free = stack.low;
+            pool->count++;
+        }
+        pthread_mutex_unlock(&pool->lock);
+    }
+    if (!keep)
+        munmap(stack.low, hop__page_bytes() + stack.bytes);
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a thread knows of itself, and the one-line report of a stack overflow.
+ *
+ * The report: a SIGSEGV whose address lies in the guard page of the stack that runs here (a task's, or the thread's own
+ * when it is one of hop's) is named on standard error; then the earlier handler has its turn, or the default: the
+ * program ends as it would have. It runs on an alternate stack, which every thread of hop's has.
+ */
+#include "config.h"
+
+#include "bridge/thread.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bridge/task.h"
+
+_Thread_local struct hop__thread hop__thread_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+struct hop__thread *hop__self(void)
+{
+    __asm__ volatile("");
+    return &hop__thread_self;
+}
+
+int *hop_errno_location(void)
+{
+    __asm__ volatile("");
+    return __errno_location();
+}
+
+int hop_version(void)
+{
+    return HOP_VERSION;
+}
+
+enum hop_place hop_here(void)
+{
+    struct hop__thread *self = hop__self();
+
+    if (!self->executor)
+        return HOP_OUTSIDE;
+    if (self->task)
+        return self->executor->place;
+    if (self->worker)
+        return HOP_JOB;
+    return self->executor->place == HOP_TEAM ? HOP_TEAM : HOP_CALLBACK;
+}
+
+void hop__thread_join(struct hop__executor *executor)
+{
+    struct hop__thread *self = hop__self();
+
+    self->executor = executor;
+    self->runtime = executor->runtime;
+    hop__context_adopt(&self->scheduler);
+}
+
+void hop__thread_leave(void)
+{
+    struct hop__thread *self = hop__self();
+
+    self->executor = NULL;
+    self->runtime = NULL;
+    self->worker = NULL;
+}
+
+/* --- stack overflow --- */
+
+enum { ALTERNATE_BYTES = 32 * 1024 };
+
+static struct sigaction earlier;
+static _Thread_local char *alternate;
+static _Thread_local char *thread_low; /* where the thread's own stack ends */
+
+static void say(const char *what)
+{
+    ssize_t n = write(STDERR_FILENO, what, strlen(what));
+
+    (void)n;
+}
+
+static void say_number(size_t n)
+{
+    char digits[24], *p = digits + sizeof digits;
+
+    *--p = '\0';
+    do
+        *--p = (char)('0' + n % 10);
+    while (n /= 10);
+    say(p);
+}
+
+static void report(const char *address)
+{
+    struct hop__task *t = hop__self()->task;
+    size_t page = hop__page_bytes();
+
+    if (t && hop__stack_guards(t->stack, page, address)) {
+        say("hop: stack overflow in task '");
+        say(t->name ? t->name : "unnamed");
+        say("': its stack has ");
+        say_number(t->stack.bytes);
+        say(" bytes (HOP_TASK(.stack_bytes = ...) or hop_config.stack_bytes)\n");
+    } else if (hop__self()->executor && thread_low && address < thread_low + page &&
+               address >= thread_low - 16 * page) {
+        say("hop: stack overflow in a job: the thread's stack is full (OMP_STACKSIZE, ulimit -s)\n");
+    }
+}
+
+static void on_fault(int signal, siginfo_t *info, void *context)
+{
+    report(info->si_addr);
+    if (earlier.sa_flags & SA_SIGINFO) {
+        earlier.sa_sigaction(signal, info, context);
+        return;
+    }
+    if (earlier.sa_handler != SIG_DFL && earlier.sa_handler != SIG_IGN) {
+        earlier.sa_handler(signal);
+        return;
+    }
+    sigaction(signal, &earlier, NULL); /* the fault comes again, without us */
+}
+
+static void install(void)
+{
+    struct sigaction ours;
+
+    memset(&ours, 0, sizeof ours);
+    ours.sa_sigaction = on_fault;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&ours.sa_mask);
+    if (!sigaction(SIGSEGV, NULL, &earlier))
+        sigaction(SIGSEGV, &ours, NULL);
+}
+
+void hop__overflow_report_setup(void)
+{
+#ifndef HOP__ASAN /* which has a report of its own */
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    hop__page_bytes();
+    pthread_once(&once, install);
+#else
+    (void)install;
+#endif
+}
+
+static char *own_stack_low(void)
+{
+    pthread_attr_t attributes;
+    void *low = NULL;
+    size_t bytes;
+
+    if (pthread_getattr_np(pthread_self(), &attributes))
+        return NULL;
+    pthread_attr_getstack(&attributes, &low, &bytes);
+    pthread_attr_destroy(&attributes);
+    return low;
+}
+
+void hop__overflow_stack_open(void)
+{
+    stack_t stack;
+
+    if (alternate || (!sigaltstack(NULL, &stack) && !(stack.ss_flags & SS_DISABLE)))
+        return;
+    alternate = mmap(NULL, ALTERNATE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (alternate == MAP_FAILED) {
+        alternate = NULL;
+        return;
+    }
+    memset(&stack, 0, sizeof stack);
+    stack.ss_sp = alternate;
+    stack.ss_size = ALTERNATE_BYTES;
+    sigaltstack(&stack, NULL);
+    thread_low = own_stack_low();
+}
+
+void hop__overflow_stack_close(void)
+{
+    stack_t off;
+
+    if (!alternate)
+        return;
+    memset(&off, 0, sizeof off);
+    off.ss_flags = SS_DISABLE;
+    sigaltstack(&off, NULL);
+    munmap(alternate, ALTERNATE_BYTES);
+    alternate = NULL;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include "compute/budget.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A positive decimal number at *text, moved past it and the blanks after it; 0 when there is none or it is too big. */
+static long long take_number(const char **text)
+{
+    char *end;
+    long long value;
+
+    if (**text < '0' || **text > '9')
+        return 0;
+    errno = 0;
+    value = strtoll(*text, &end, 10);
+    if (errno || (*end && !strchr(" \n", *end)))
+        return 0;
+    *text = end + strspn(end, " \n");
+    return value;
+}
+
+/* "max 100000" or "150000 100000": microseconds of CPU time in each period of so many microseconds. */
+static double quota_v2(const char *dir)
+{
+    char text[64];
+    const char *at = text;
+    long long quota, period;
+
+    if (hop__cgroup_read(text, sizeof text, dir, "/cpu.max") <= 0)
+        return 0;
+    quota = take_number(&at);
+    period = quota > 0 ? take_number(&at) : 0;
+    return period > 0 && !*at ? (double)quota / (double)period : 0;
+}
+
+/* One number in each of two files; -1 is "no quota" and reads as 0 here. */
+static double quota_v1(const char *dir)
+{
+    char quota_text[64], period_text[64];
+    const char *quota_at = quota_text, *period_at = period_text;
+    long long quota, period;
+
+    if (hop__cgroup_read(quota_text, sizeof quota_text, dir, "/cpu.cfs_quota_us") <= 0)
+        return 0;
+    if ((quota = take_number(&quota_at)) <= 0 || *quota_at)
+        return 0;
+    if (hop__cgroup_read(period_text, sizeof period_text, dir, "/cpu.cfs_period_us") <= 0)
+        return 0;
+    period = take_number(&period_at);
+    return period > 0 && !*period_at ? (double)quota / (double)period : 0;
+}
+
+static void note_quota(struct hop__budget *budget, const char *version, const char *dir)
+{
+    enum { SHOWN_MAX = 90 };
+    size_t len = strlen(dir);
+    bool cut = len > SHOWN_MAX;
+
+    snprintf(budget->source, sizeof budget->source, "cgroup %s quota of %.2f CPUs in %s%.90s", version, budget->quota,
+             cut ? "..." : "", cut ? dir + len - SHOWN_MAX : dir);
+}
+
+/* A parent's quota binds its children, so the tightest on the way up counts. */
+static void walk_up(struct hop__budget *budget, const struct hop__cgroup *cgroup, const char *version,
+                    double (*quota_in)(const char *dir))
+{
+    char dir[HOP__CGROUP_PATH_MAX];
+    size_t end = strlen(cgroup->dir);
+
+    memcpy(dir, cgroup->dir, end + 1);
+    while (end > 0) {
+        double quota = quota_in(dir);
+
+        if (quota > 0 && (budget->quota <= 0 || quota < budget->quota)) {
+            budget->quota = quota;
+            note_quota(budget, version, dir);
+        }
+        if (end <= cgroup->top)
+            return;
+        while (end > cgroup->top && dir[--end] != '/')
+            ;
+        dir[end] = '\0';
+    }
+}
+
+int hop__budget_reread(struct hop__budget *budget, const struct hop__budget_files *files, int cpus_allowed)
+{
+    bool found = files->v2.dir[0] || files->v1.dir[0];
+    int before = budget->width;
+
+    budget->cpus = cpus_allowed > 1 ? cpus_allowed : 1;
+    budget->quota = 0;
+    snprintf(budget->source, sizeof budget->source, "no quota: %s", found ? "none is set" : "no cgroup was found");
+    walk_up(budget, &files->v2, "v2", quota_v2);
+    walk_up(budget, &files->v1, "v1", quota_v1);
+    budget->width = budget->cpus;
+    if (budget->quota > 0 && budget->quota < budget->cpus)
+        budget->width = budget->quota < 1 ? 1 : (int)budget->quota;
+    return budget->width != before;
+}
+
+int hop__budget_read(struct hop__budget *budget, int cpus_allowed, const char *root)
+{
+    struct hop__budget_files files;
+
+    *budget = (struct hop__budget){ 0 };
+    hop__budget_find(&files, root);
+    hop__budget_reread(budget, &files, cpus_allowed);
+    return 0;
+}
+
+int hop__budget_find(struct hop__budget_files *files, const char *root)
+{
+    hop__cgroup_find(&files->v2, &files->v1, root);
+    return 0;
+}
+
+bool hop__budget_own_cgroup(const char *root)
+{
+    struct hop__budget_files files;
+
+    hop__budget_find(&files, root);
+    return hop__cgroup_is_ours(files.v1.dir[0] ? &files.v1 : &files.v2, root);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The pool from inside: workers, what they share, and the two modes. See README.md in this folder for the protocols.
+ */
+#ifndef HOP_COMPUTE_POOL_H
+#define HOP_COMPUTE_POOL_H
+
+#include <pthread.h>
+
+#include "bridge/executor.h"
+#include "bridge/inbox.h"
+#include "bridge/park.h"
+#include "bridge/ring.h"
+#include "bridge/runtime.h"
+#include "bridge/thread.h"
+#include "compute/budget.h"
+#include "compute/deque.h"
+#include "compute/qos.h"
+#include "compute/topology.h"
+
+enum { HOP__WORKERS_MAX = 1024, HOP__IDLE_WORDS = HOP__WORKERS_MAX / 64 };
+
+/* A forked half. It lives in the frame of the join that waits for it. */
+struct hop__job {
+    hop_fn *fn;
+    void *arg;
+    const struct hop__cancel *cancel;
+    int result;                 /* J1 in hop__job_run publishes it, J2 in the wait reads it */
+    hop__atomic(uint32_t) state; /* 0; then who stole it, shifted; then HOP__JOB_DONE */
+};
+
+enum { HOP__JOB_FORKED = 0, HOP__JOB_DONE = 1 };
+
+struct hop__worker {
+    struct hop__deque deque;
+    struct hop__park followers; /* those who wait for a half that this worker stole */
+    struct hop__pool *pool;
+    int id;
+    bool busy;                  /* counted in load.busy */
+    uint32_t random;
+    uint32_t steps;             /* since the budget was looked at */
+    hop_ns looked;              /* when that was */
+    struct hop__place place;
+    struct hop__qos_saved saved; /* what its thread had before */
+    struct hop__runnable *returned; /* tasks taken from the inbox that have not run yet */
+    hop__atomic(uint64_t) steals, parks, jobs; /* one writer */
+
+    struct hop__executor executor __attribute__((aligned(HOP__CACHE_LINE))); /* for tasks that come back here */
+    struct hop__inbox inbox;
+    struct hop__park park;
+    hop__atomic(struct hop__job *) items[DEQUE_CAPACITY];
+} __attribute__((aligned(HOP__CACHE_LINE)));
+
+struct hop__pool {
+    struct hop__executor any;   /* whichever worker is free first */
+    struct hop__executor team;  /* alone, outside of task mode */
+    struct hop_runtime *runtime;
+    struct hop__load *load;
+    int nworkers;
+    struct hop__worker *workers;
+    struct hop__ring ring;
+    struct hop__ring_cell *cells;
+    hop__atomic(uint64_t) accepted;
+
+    /* Submitters that found the ring full, oldest first. */
+    pthread_mutex_t overflow_lock;
+    struct hop__admission *overflow_first, **overflow_last;
+    hop__atomic(int) overflow;
+
+    /* Who sleeps and who looks for work; together they tell a producer whether to wake somebody. */
+    hop__atomic(int) sleepers __attribute__((aligned(HOP__CACHE_LINE)));
+    hop__atomic(int) searching;
+    hop__atomic(uint64_t) idle[HOP__IDLE_WORDS]; /* a bit for each sleeping worker that may be given work */
+
+    hop__atomic(int) active __attribute__((aligned(HOP__CACHE_LINE))); /* workers below this number compute */
+    hop__atomic(int) stop;
+
+    /* Team mode. */
+    hop__atomic(int) requests; /* team blocks that wait or run */
+    struct hop__inbox team_inbox;
+    struct hop__runnable *team_waiting; /* taken, not run yet; the owner's */
+    hop__atomic(int64_t) task_mode_until; /* fairness: workers with work stay until then */
+    hop__atomic(uint64_t) team_turns;
+
+    pthread_t owner;
+    hop__atomic(int) started; /* workers that have begun */
+    struct hop__topology *topology;
+    struct hop__budget_files budget_files;
+    struct hop__budget budget;
+    pthread_mutex_t budget_lock;
+    enum hop__qos_profile qos;
+    char qos_why[128];
+    hop__atomic(int) qos_error, pin_error;
+};
+
+int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt);
+void hop__pool_free(struct hop__pool *pool); /* nothing may be queued or running any more */
+void hop__pool_describe(struct hop__pool *pool, FILE *out);
+
+/*
+ * Team providers (team_openmp.c, team_pthread.c), on the owner's thread: run hop__worker_main on every worker's thread,
+ * then a team turn, and so on until the pool stops.
+ */
+void hop__team_run(struct hop__pool *pool);
+const char *hop__team_provider(void);
+
+/* Before each team block: undoes what an earlier one may have set in its OpenMP runtime. */
+void hop__team_before_block(struct hop__pool *pool);
+
+/* Task mode, on the worker's thread: returns when a team block wants the team, or the pool stops. */
+void hop__worker_main(struct hop__worker *w);
+
+/* Team mode, on the owner's thread, outside of any parallel region. */
+void hop__pool_team_turn(struct hop__pool *pool);
+
+/* For the fork and join protocol (join.c). */
+void hop__pool_wake_one(struct hop__pool *pool);
+void hop__worker_becomes_busy(struct hop__worker *w);
+void hop__worker_becomes_idle(struct hop__worker *w);
+void hop__job_run(struct hop__worker *w, struct hop__job *job);
+
+/* After work was made visible: wakes a sleeper unless somebody is looking for work already. */
+static inline void hop__pool_notify(struct hop__pool *pool)
+{
+    hop__fence_light(); /* pairs with the heavy one of a worker that goes to sleep */
+    if (__builtin_expect(hop__load(&pool->sleepers, relaxed) > 0, 0) && !hop__load(&pool->searching, relaxed))
+        hop__pool_wake_one(pool);
+}
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The pool as one OpenMP team. The owner keeps one parallel region open while there is task mode: because its threads
+ * are inside an active region, OpenMP code that a job calls stays serial, and no thread is created. For team blocks the
+ * workers leave the region, and the block's own regions run on the very same threads.
+ */
+#include "config.h"
+
+#ifndef HOP_TEAM_PTHREAD
+
+#include "compute/pool.h"
+
+#include <omp.h>
+
+const char *hop__team_provider(void)
+{
+#if defined(__clang__)
+    return "team of OpenMP threads (libomp)";
+#else
+    return "team of OpenMP threads (libgomp)";
+#endif
+}
+
+/* These belong to the owner's thread; the environment can set others (OMP_NESTED, OMP_NUM_THREADS=4,2, OMP_DYNAMIC). */
+void hop__team_before_block(struct hop__pool *pool)
+{
+    omp_set_dynamic(0);
+    omp_set_max_active_levels(1);
+    omp_set_num_threads(pool->nworkers);
+}
+
+void hop__team_run(struct hop__pool *pool)
+{
+    while (!hop__load(&pool->stop, acquire)) {
+        hop__team_before_block(pool); /* the region's jobs inherit it */
+#pragma omp parallel num_threads(pool->nworkers)
+        hop__worker_main(&pool->workers[omp_get_thread_num()]);
+        hop__pool_team_turn(pool);
+    }
+}
+
+#endif

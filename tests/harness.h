@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What every Check program shares: the main function, balances of what a process holds, and running inside a runtime.
+ *
+ * Each test runs in a process of its own (CK_FORK) with a time limit. Nothing sleeps for synchronisation: tests wait for
+ * what they await, and the limit catches the rest.
+ */
+#ifndef HOP_TESTS_HARNESS_H
+#define HOP_TESTS_HARNESS_H
+
+#include <check.h>
+#include <dirent.h>
+#include <hop.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { TEST_SECONDS = 20 };
+
+/* The main of a program: a null-terminated list of tests in one case. */
+static inline int run_tests(const char *name, const TTest *const *tests)
+{
+    Suite *suite = suite_create(name);
+    TCase *all = tcase_create(name);
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(all, TEST_SECONDS);
+    for (; *tests; tests++)
+        tcase_add_test(all, *tests);
+    suite_add_tcase(suite, all);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+#define RUN_TESTS(name, ...) \
+    int main(void) \
+    { \
+        const TTest *const tests[] = { __VA_ARGS__, NULL }; \
+        return run_tests(name, tests); \
+    }
+
+static inline int count_entries(const char *directory)
+{
+    DIR *d = opendir(directory);
+    int n = 0;
+
+    if (!d)
+        return -1;
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static inline int open_descriptors(void)
+{
+    return count_entries("/proc/self/fd");
+}
+
+static inline int live_threads(void)
+{
+    return count_entries("/proc/self/task");
+}
+
+/* A thread that was joined is still listed for a moment: look until it is gone, at most for a second. */
+static inline int settled_threads(int expected)
+{
+    struct timespec ms = { 0, 1000000 };
+    int i;
+
+    for (i = 0; i < 1000 && live_threads() != expected; i++)
+        nanosleep(&ms, NULL);
+    return live_threads();
+}
+
+/* A seed for a stress test: HOP_SEED of the environment, or the time; printed, so that a failure can be replayed. */
+static inline unsigned test_seed(void)
+{
+    const char *given = getenv("HOP_SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
+
+    seed = seed ? seed : 1;
+    printf("HOP_SEED=%u\n", seed);
+    fflush(stdout);
+    return seed;
+}
+
+/* Assertions for tasks, threads and inner loops: silent while they hold, where Check writes a note for each of its own. */
+#define must(condition) \
+    do { \
+        if (!(condition)) \
+            ck_abort_msg("not so: %s", #condition); \
+    } while (0)
+
+#define must_eq(a, b) \
+    do { \
+        long long must__a = (long long)(a), must__b = (long long)(b); \
+        if (must__a != must__b) \
+            ck_abort_msg("%s is %lld, not %s, %lld", #a, must__a, #b, must__b); \
+    } while (0)
+
+/* Timing and memory differ under the sanitizers. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_SANITIZED 1
+#endif
+#endif
+#ifndef TEST_SANITIZED
+#define TEST_SANITIZED 0
+#endif
+
+static inline pthread_t start_thread(void *(*fn)(void *), void *arg)
+{
+    pthread_t thread;
+
+    must_eq(pthread_create(&thread, NULL, fn, arg), 0);
+    return thread;
+}
+
+static inline void join_thread(pthread_t thread)
+{
+    must_eq(pthread_join(thread, NULL), 0);
+}
+
+/* The next of a sequence of numbers that looks random; *state is not 0. */
+static inline unsigned test_random(unsigned *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}
+
+/* Runs fn as the main task of a runtime and asserts that it returned 0. */
+static inline void run_main_with(hop_fn *fn, void *arg, const hop_config *config)
+{
+    ck_assert_int_eq(hop_run(fn, arg, config), 0);
+}
+
+static inline void run_main(hop_fn *fn)
+{
+    run_main_with(fn, NULL, NULL);
+}
+
+#endif
