@@ -192,8 +192,8 @@ START_TEST(many_items)
     run = make_run("spsps", 32, 20000);
     run_main_with(run_pipeline, &run, &(hop_config){ .workers = 4 });
     check_all_done(&run);
+    must_eq(settled_threads(threads), threads); /* first: a thread that ends may have a library open */
     must_eq(open_descriptors(), descriptors);
-    must_eq(settled_threads(threads), threads);
 }
 END_TEST
 
@@ -604,5 +604,6 @@ END_TEST
 
 RUN_TESTS("pipeline", every_item_once_and_in_order, every_item_with_one_worker, many_items, a_full_queue_holds_back,
           a_slow_stage_holds_back_the_source, the_error_of_a_stage_is_returned,
-          the_error_of_a_serial_stage_wakes_the_others, the_error_of_a_job_wakes_the_others, a_running_job_is_waited_for,
-          the_caller_is_cancelled, the_deadline_passes, only_in_a_task, wrong_arguments_are_refused, several_at_once)
+          the_error_of_a_serial_stage_wakes_the_others, the_error_of_a_job_wakes_the_others,
+          a_running_job_is_waited_for, the_caller_is_cancelled, the_deadline_passes, only_in_a_task,
+          wrong_arguments_are_refused, several_at_once)

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /* The timer wheel in simulated time, by hand and against a model. */
-#define _GNU_SOURCE 1
-#include "async/timer.h"
+#include "harness.h"
 
-#include <check.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#include "async/timer.h"
 
 #define TICK HOP__WHEEL_TICK
 
@@ -76,10 +71,8 @@ static const hop_ns spans[] = { 0, 1, TICK - 1, TICK, TICK + 1, 63 * TICK, 64 * 
                                 ((hop_ns)1 << 52) + 12345, (hop_ns)3 << 54 };
 
 /* Whatever the start and the distance: not before its time, and no more than a tick after, stepping by next. */
-START_TEST(distances)
+static void try_distances(hop_ns start)
 {
-    hop_ns start = starts[_i];
-
     for (size_t k = 0; k < sizeof spans / sizeof *spans; k++) {
         struct hop__wheel w;
         struct probe p = { 0 };
@@ -90,15 +83,21 @@ START_TEST(distances)
         while (!p.fired) {
             hop_ns next = hop__wheel_next(&w);
 
-            ck_assert(next < start + spans[k] + 2 * TICK);
-            ck_assert(next > now_ns || steps == 0);
+            must(next < start + spans[k] + 2 * TICK);
+            must(next > now_ns || steps == 0);
             advance(&w, next);
-            ck_assert_int_lt(steps++, 1000);
+            must(steps++ < 1000);
         }
-        ck_assert(p.fired_at >= start + spans[k]);
-        ck_assert(p.fired_at < start + spans[k] + 2 * TICK);
-        ck_assert(hop__wheel_next(&w) == HOP_FOREVER);
+        must(p.fired_at >= start + spans[k]);
+        must(p.fired_at < start + spans[k] + 2 * TICK);
+        must(hop__wheel_next(&w) == HOP_FOREVER);
     }
+}
+
+START_TEST(distances)
+{
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        try_distances(starts[i]);
 }
 END_TEST
 
@@ -159,16 +158,13 @@ END_TEST
 
 enum { TIMERS = 200, ROUNDS = 5000 };
 
-/* ck_assert tells its parent of every success, which takes longer than the whole test. */
-#define MUST(condition) do { if (!(condition)) ck_abort_msg("not so: %s", #condition); } while (0)
-
-static uint64_t state;
+static unsigned state;
 
 static uint64_t next_random(void)
 {
-    state ^= state << 13;
-    state ^= state >> 7;
-    return state ^= state << 17;
+    uint64_t high = test_random(&state);
+
+    return high << 32 | test_random(&state);
 }
 
 /* Distances of all sizes alike. */
@@ -199,8 +195,8 @@ static void model_fire(struct hop__timer *t)
 {
     size_t i = (size_t)((struct probe *)t - probes);
 
-    MUST(model[i] >= 0);
-    MUST(model[i] <= now_ns);
+    must(model[i] >= 0);
+    must(model[i] <= now_ns);
     model[i] = -1;
     for (uint64_t n = next_random() % 3; n; n--) { /* and touch some others, or itself */
         size_t k = next_random() % 4 ? (size_t)(next_random() % TIMERS) : i;
@@ -216,30 +212,28 @@ static void check(struct hop__wheel *w)
     hop_ns next = hop__wheel_next(w), earliest = HOP_FOREVER, late, tick_now = now_ns & ~(TICK - 1);
 
     for (size_t i = 0; i < TIMERS; i++) {
-        MUST(!probes[i].timer.link == (model[i] < 0));
+        must(!probes[i].timer.link == (model[i] < 0));
         if (model[i] < 0)
             continue;
         late = model[i] > model_armed[i] ? model[i] : model_armed[i];
-        MUST(now_ns < late + 2 * TICK);
+        must(now_ns < late + 2 * TICK);
         late = late + TICK > late ? late + TICK : HOP_FOREVER;
         earliest = late < earliest ? late : earliest;
     }
-    MUST(next > tick_now);
-    MUST(next <= earliest);
+    must(next > tick_now);
+    must(next <= earliest);
 }
 
-START_TEST(against_model)
+static void play(void)
 {
     struct hop__wheel w;
-    const char *given = getenv("SEED");
 
-    state = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 2654435761u + (uint64_t)_i * 7919 + 1;
-    printf("timer model: SEED=%llu\n", (unsigned long long)state);
-    fflush(stdout);
     now_ns = (hop_ns)(next_random() >> 4);
     hop__wheel_init(&w, now_ns);
-    for (size_t i = 0; i < TIMERS; i++)
+    for (size_t i = 0; i < TIMERS; i++) {
+        probes[i] = (struct probe){ 0 };
         model[i] = -1;
+    }
     for (int round = 0; round < ROUNDS && now_ns < HOP_FOREVER / 4; round++) {
         for (uint64_t n = next_random() % 10; n; n--) {
             size_t i = (size_t)(next_random() % TIMERS);
@@ -255,26 +249,13 @@ START_TEST(against_model)
         check(&w);
     }
 }
+
+START_TEST(against_model)
+{
+    state = test_seed();
+    for (int i = 0; i < 4; i++)
+        play();
+}
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("timer");
-    TCase *tc = tcase_create("wheel");
-    SRunner *runner;
-    int failed;
-
-    tcase_set_timeout(tc, 60);
-    tcase_add_test(tc, empty);
-    tcase_add_loop_test(tc, distances, 0, (int)(sizeof starts / sizeof *starts));
-    tcase_add_test(tc, forever_stays);
-    tcase_add_test(tc, from_inside);
-    tcase_add_test(tc, armed_for_the_past);
-    tcase_add_loop_test(tc, against_model, 0, 4);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+RUN_TESTS("timer", empty, distances, forever_stays, from_inside, armed_for_the_past, against_model)

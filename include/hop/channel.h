@@ -33,8 +33,8 @@ HOP_API int hop_channel_free(hop_channel *channel);
 /*
  * Sends a copy of *item; first come, first served.
  * Context: task (suspends while full), plain thread (blocks); in a job or callback: -EWOULDBLOCK if it had to wait.
- * Errors: -EPIPE (closed), -ECANCELED, -ETIMEDOUT, -EWOULDBLOCK, -ENODEV (a thread that had to wait, and no runtime),
- * -EINVAL.
+ * Between plain threads it needs no runtime.
+ * Errors: -EPIPE (closed), -ECANCELED, -ETIMEDOUT, -EWOULDBLOCK, -EINVAL.
  */
 HOP_API int hop_channel_send(hop_channel *channel, const void *item);
 
@@ -99,7 +99,7 @@ static inline hop_case hop_on_after(hop_ns ns)
  * Context: task (suspends), plain thread (blocks), job or callback: -EWOULDBLOCK if it had to wait.
  * Owns: items and futures stay the caller's, for the length of the call.
  * Errors: -EINVAL (no cases, more than HOP_SELECT_MAX, a null in a case), -EBUSY (a future awaited elsewhere),
- * -ECANCELED, -ETIMEDOUT, -EWOULDBLOCK, -ENODEV.
+ * -ECANCELED, -ETIMEDOUT, -EWOULDBLOCK.
  */
 HOP_API int hop_select(hop_case *cases, size_t n);
 

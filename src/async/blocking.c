@@ -3,15 +3,16 @@
  * The blocking lane: tasks come in one queue, and each gets a thread of its own for as long as it stays.
  *
  * One thread more than are busy is kept waiting, as long as the limit allows: a thread that takes a task while nobody
- * else waits first starts its successor. So a task that comes finds a thread at once, and threads are started by threads
- * of the lane alone, which have the ordinary policy and affinity of the thread that made the lane; a loop or a worker
- * would hand its own on. A thread that has waited for KEEP_ALIVE leaves, unless it is the last that waits. The first one
- * is started with the lane, so that the lane always has a thread and no task is ever refused; if more cannot be had, the
- * queue waits.
+ * else waits first starts its successor. So a task that comes finds a thread at once, and threads are started by
+ * threads of the lane alone, which have the ordinary policy and affinity of the thread that made the lane; a loop or
+ * a worker would hand its own on. A thread that has waited for KEEP_ALIVE leaves, unless it is the last that waits.
+ * The first one is started with the lane, so that the lane always has a thread and no task is ever refused; if more
+ * cannot be had, the queue waits.
  *
- * A task that leaves to wait, or for another block, will come back to the very thread (self->visiting), by that thread's
- * own executor, its seat. The thread keeps its place free meanwhile: it runs nothing else, since what it ran could block
- * on the one that is away. T1: the seat sleeps in its inbox like a loop; who finds it asleep moves the futex "called".
+ * A task that leaves to wait, or for another block, will come back to the very thread (self->visiting), by that
+ * thread's own executor, its seat. The thread keeps its place free meanwhile: it runs nothing else, since what it ran
+ * could block on the one that is away. T1: the seat sleeps in its inbox like a loop; who finds it asleep moves the
+ * futex "called".
  */
 #include "config.h"
 

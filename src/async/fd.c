@@ -2,66 +2,33 @@
 /*
  * Descriptors.
  *
- * Each loop has a table of those that its tasks have waited for. A descriptor is registered once, at the first wait, in
- * both directions, edge-triggered and persistent: from then on a wait costs no epoll_ctl. (A backend of the user's that
- * has no edges gets an event for each wait instead.)
+ * Each loop has a table of those that its tasks have waited for. A descriptor is registered at the first wait in a
+ * direction, edge-triggered and persistent: from then on a wait costs no epoll_ctl. (In a direction that nobody waits
+ * for, a Unix socket would wake the loop each time the other end reads. A backend of the user's that has no edges
+ * gets an event for each wait instead.)
  *
  * No readiness is kept, because none can be missed: a waiter first tries its system call, at home on the loop's thread,
  * and leaves its node before that thread looks for events again. An edge that comes after the try is delivered to the
  * node; the registration itself reports what is ready already. An edge wakes every waiter of its direction, and each
  * tries again. (To spare the try after a short read is not safe here: if data and a reset come together, the one edge
  * tells of both, the read is short, and libevent does not pass on that there was an error.)
- *
- * Who knows a descriptor: a process-wide table has a record for each number, with a bit for each loop. A descriptor must
- * be forgotten by all of them before it is closed, or the number could come back while an old registration stands. The
- * closer's own loop forgets directly. To the others the record itself travels: it holds one runnable, which visits loop
- * after loop, so a close needs no memory and cannot fail on the way; the last loop to be visited closes.
- *
- *     IDLE        the runnable is at home; whoever moves the record to another state may send it
- *     FORGETTING  it travels for a number that is open again (it was closed by close(2) behind our back)
- *     CLOSING     it travels, or a close is under way: waits are refused, a second close is -EBADF
- *
- *     IDLE -> FORGETTING -> IDLE       hop__fd_fresh
- *     IDLE or FORGETTING -> CLOSING    hop__fd_close; from FORGETTING the traveller under way does the close
- *     CLOSING -> IDLE                  just before close(2), after which the number can be anyone's
- *
- * A wait that registers (D1: sets its bit, then looks at the state) and a close (D2: moves the state, then looks at the
- * bits) see each other, because these four are sequentially consistent.
  */
 #include "config.h"
 
 #include "async/fd.h"
 
 #include <event2/event.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <hop/io.h>
 
 #include "async/loop.h"
 
-enum { LOOPS_MAX = 64, BLOCK = 512, BLOCKS_MAX = 32768 }; /* 16 million descriptors */
-
-enum { IDLE = 0, FORGETTING, CLOSING };
-
-struct record {
-    hop__atomic(uint64_t) loops; /* a bit for each that has an entry */
-    hop__atomic(int) state;
-    hop__atomic(int) class;      /* relaxed: a hint */
-    /* Of whoever moved the state from IDLE, and then of the traveller. */
-    struct hop__runnable traveller;
-    uint64_t todo;               /* loops still to be visited */
-    struct hop__future *closed;  /* completed with the result of the close, if not NULL */
-    int fd;
-};
-
 /* A loop's own. The event follows it in memory. */
 struct hop__fd {
     struct hop__loop *loop;
     int fd;
-    short armed; /* without edges: what the event waits for */
+    short armed; /* what the event waits for */
     struct waiter *first, **last;
 };
 
@@ -71,59 +38,6 @@ struct waiter {
     int events;
     int result; /* by who took it out */
 };
-
-static pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER; /* guards loops[], and each in it against its end */
-static struct hop__loop *loops[LOOPS_MAX];
-static hop__atomic(struct record *) blocks[BLOCKS_MAX];
-
-/* --- records --- */
-
-static struct record *find_record(int fd)
-{
-    struct record *block;
-
-    if (fd < 0 || fd >= BLOCK * BLOCKS_MAX)
-        return NULL;
-    block = hop__load(&blocks[fd / BLOCK], acquire); /* B1, pairs with B2: the zeroed block */
-    return block ? &block[fd % BLOCK] : NULL;
-}
-
-static struct record *make_record(int fd)
-{
-    struct record *r = find_record(fd), *block, *other = NULL;
-
-    if (r || fd < 0 || fd >= BLOCK * BLOCKS_MAX)
-        return r;
-    block = calloc(BLOCK, sizeof *block); /* kept for the life of the process */
-    if (!block)
-        return NULL;
-    if (!hop__cas(&blocks[fd / BLOCK], &other, block, release, relaxed)) /* B2 */
-        free(block);
-    return find_record(fd);
-}
-
-void hop__fd_set_class(int fd, enum hop__fd_class class)
-{
-    struct record *r = make_record(fd);
-
-    if (r)
-        hop__store(&r->class, (int)class, relaxed);
-}
-
-int hop__fd_class(int fd)
-{
-    struct record *r = find_record(fd);
-    int class = r ? hop__load(&r->class, relaxed) : HOP__FD_UNKNOWN;
-    struct stat st;
-
-    if (class != HOP__FD_UNKNOWN)
-        return class;
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    class = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) || S_ISDIR(st.st_mode) ? HOP__FD_FILE : HOP__FD_STREAM;
-    hop__fd_set_class(fd, (enum hop__fd_class)class);
-    return class;
-}
 
 /* --- waiters of one entry --- */
 
@@ -171,8 +85,7 @@ static struct hop__fd *find_entry(const struct hop__loop *loop, int fd)
     return fd < loop->nfds ? loop->fds[fd] : NULL;
 }
 
-/* Without edges: the event waits for what the waiters want, or for nothing. */
-static int arm_once(struct hop__fd *e);
+static void rearm(struct hop__fd *e);
 
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
@@ -182,10 +95,11 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     int events = (what & EV_READ ? HOP_READABLE : 0) | (what & EV_WRITE ? HOP_WRITABLE : 0);
 
     (void)fd;
-    e->armed = 0;
     wake_waiters(e, events, 0);
-    if (!loop->edges)
-        arm_once(e);
+    if (!loop->edges) {
+        e->armed = 0;
+        rearm(e);
+    }
     hop__loop_callback_end(loop, visit);
 }
 
@@ -197,9 +111,13 @@ static int add_event(struct hop__fd *e, short kind)
     return errno ? -errno : -ENOMEM;
 }
 
-static int arm_once(struct hop__fd *e)
+/*
+ * Makes the event wait for what the waiters want. With edges it goes on waiting for what they ever wanted; without, an
+ * event fires once.
+ */
+static int arm_event(struct hop__fd *e)
 {
-    short wanted = 0;
+    short wanted = e->loop->edges ? e->armed : 0;
     struct waiter *w;
     int rc;
 
@@ -210,10 +128,19 @@ static int arm_once(struct hop__fd *e)
     if (e->armed)
         event_del(event_of(e));
     e->armed = 0;
-    rc = wanted ? add_event(e, wanted) : 0;
+    rc = wanted ? add_event(e, (short)(wanted | (e->loop->edges ? EV_ET | EV_PERSIST : 0))) : 0;
     if (!rc)
         e->armed = wanted;
     return rc;
+}
+
+/* For those who wait already: if it cannot be done, they are told. */
+static void rearm(struct hop__fd *e)
+{
+    int rc = arm_event(e);
+
+    if (rc < 0)
+        wake_waiters(e, HOP_READABLE | HOP_WRITABLE, rc);
 }
 
 static int grow(struct hop__loop *loop, int fd)
@@ -245,31 +172,23 @@ static struct hop__fd *new_entry(struct hop__loop *loop, int fd)
     return e;
 }
 
-/* The entry, made and registered if need be. */
+/* The entry, made if need be. */
 static int get_entry(struct hop__loop *loop, int fd, struct hop__fd **out)
 {
-    struct record *r;
     struct hop__fd *e;
     int rc;
 
     *out = find_entry(loop, fd);
     if (*out)
         return 0;
-    r = make_record(fd);
-    if (!r)
-        return fd < BLOCK * BLOCKS_MAX ? -ENOMEM : -EMFILE;
     rc = fd >= loop->nfds ? grow(loop, fd) : 0;
     if (rc < 0)
         return rc;
     e = new_entry(loop, fd);
     if (!e)
         return -ENOMEM;
-    hop__fetch_or(&r->loops, UINT64_C(1) << loop->slot, seq_cst); /* D1 */
-    rc = hop__load(&r->state, seq_cst) == CLOSING ? -EBADF : 0;
-    if (!rc && loop->edges)
-        rc = add_event(e, EV_READ | EV_WRITE | EV_ET | EV_PERSIST);
+    rc = hop__fd_note(loop, fd);
     if (rc < 0) {
-        hop__fetch_and(&r->loops, ~(UINT64_C(1) << loop->slot), relaxed);
         free(e);
         return rc;
     }
@@ -277,21 +196,31 @@ static int get_entry(struct hop__loop *loop, int fd, struct hop__fd **out)
     return 0;
 }
 
-/* The loop's thread. Whoever waits gets -EBADF. */
-static void forget(struct hop__loop *loop, int fd)
+void hop__fd_forget(struct hop__loop *loop, int fd)
 {
     struct hop__fd *e = find_entry(loop, fd);
 
     if (!e)
         return;
     loop->fds[fd] = NULL;
-    if (loop->edges || e->armed)
+    if (e->armed)
         event_del(event_of(e));
     if (event_initialized(event_of(e)))
-        event_debug_unassign(event_of(e));
+        event_debug_unassign(event_of(e)); /* a program may have libevent check on its events */
     wake_waiters(e, HOP_READABLE | HOP_WRITABLE, -EBADF);
     free(e);
-    hop__fetch_and(&find_record(fd)->loops, ~(UINT64_C(1) << loop->slot), seq_cst);
+    hop__fd_unnote(loop, fd);
+}
+
+void hop__fd_forget_all(struct hop__loop *loop)
+{
+    int fd;
+
+    for (fd = 0; fd < loop->nfds; fd++)
+        hop__fd_forget(loop, fd);
+    free(loop->fds);
+    loop->fds = NULL;
+    loop->nfds = 0;
 }
 
 int hop__fd_sleep(struct hop__wait *w, int fd, int events)
@@ -305,206 +234,14 @@ int hop__fd_sleep(struct hop__wait *w, int fd, int events)
         return rc;
     hop__wait_node_init(w, &me.node, 0);
     add_waiter(e, &me);
-    rc = loop->edges ? 0 : arm_once(e);
+    rc = arm_event(e);
     if (!rc)
         rc = hop__wait_sleep(w, HOP_FOREVER, true);
     if (me.link) { /* interrupted: the entry is still there, or it would have taken us out */
         remove_waiter(e, &me);
-        if (!loop->edges)
-            arm_once(e);
+        rearm(e);
         return rc;
     }
     hop__wait_for_node(w, 0);
     return me.result;
-}
-
-/* --- forgetting and closing --- */
-
-static void traveller_arrives(struct hop__runnable *node);
-
-/* Posts the traveller to the next living loop that is still to be visited: it is then out of our hands. */
-static bool send_on(struct record *r)
-{
-    struct hop__loop *loop;
-    int slot;
-
-    while (r->todo) {
-        slot = __builtin_ctzll(r->todo);
-        r->todo &= r->todo - 1;
-        pthread_mutex_lock(&loops_lock);
-        loop = loops[slot];
-        if (loop)
-            loop->executor.ops->post(&loop->executor, &r->traveller);
-        pthread_mutex_unlock(&loops_lock);
-        if (loop)
-            return true;
-    }
-    return false;
-}
-
-static int close_number(struct record *r)
-{
-    int fd = r->fd;
-
-    hop__store(&r->class, (int)HOP__FD_UNKNOWN, relaxed);
-    hop__store(&r->state, (int)IDLE, release); /* the record is the next one's */
-    return close(fd) < 0 ? -errno : 0;
-}
-
-/* The traveller has a loop less to visit. */
-static void go_on(struct record *r)
-{
-    struct hop__future *closed;
-    int state, rc;
-
-    for (;;) {
-        state = FORGETTING;
-        if (send_on(r))
-            return;
-        if (hop__cas(&r->state, &state, (int)IDLE, acq_rel, acquire))
-            return;
-        r->todo = hop__load(&r->loops, seq_cst); /* closing: all of them, also who came back meanwhile */
-        if (!r->todo)
-            break;
-    }
-    closed = r->closed;
-    r->closed = NULL;
-    rc = close_number(r);
-    if (closed)
-        hop__complete(closed, rc);
-}
-
-static void traveller_arrives(struct hop__runnable *node)
-{
-    struct record *r = (struct record *)((char *)node - offsetof(struct record, traveller));
-
-    forget(hop__loop_of(hop__self()->executor), r->fd);
-    go_on(r);
-}
-
-/* The loops in the set that this thread may speak for forget at once; the others are returned. */
-static uint64_t forget_mine(uint64_t set, int fd, bool *all_turn)
-{
-    struct hop__loop *loop;
-    uint64_t rest;
-
-    *all_turn = true;
-    for (rest = set; rest; rest &= rest - 1) {
-        int slot = __builtin_ctzll(rest);
-
-        pthread_mutex_lock(&loops_lock);
-        loop = loops[slot];
-        if (loop && !loop->own_base)
-            *all_turn = *all_turn && hop__loop_is_mine(loop);
-        if (loop && !hop__loop_is_mine(loop))
-            loop = NULL;
-        pthread_mutex_unlock(&loops_lock);
-        if (loop) {
-            forget(loop, fd);
-            set &= ~(UINT64_C(1) << slot);
-        }
-    }
-    return set;
-}
-
-static bool begin(struct record *r, int to, int fd)
-{
-    int state = IDLE;
-
-    if (!hop__cas(&r->state, &state, to, seq_cst, relaxed)) /* D2 */
-        return false;
-    r->fd = fd;
-    r->closed = NULL;
-    r->traveller.run = traveller_arrives;
-    return true;
-}
-
-/*
- * True: the state is CLOSING and the traveller is ours. Otherwise *rc: 0, the traveller is under way for another reason
- * and closes too; -EBADF, somebody closes already.
- */
-static bool begin_close(struct record *r, int fd, int *rc)
-{
-    int state;
-
-    while (!begin(r, CLOSING, fd)) {
-        state = FORGETTING;
-        if (hop__cas(&r->state, &state, (int)CLOSING, seq_cst, relaxed)) {
-            *rc = 0;
-            return false;
-        }
-        if (state == CLOSING) {
-            *rc = -EBADF;
-            return false;
-        }
-    }
-    return true;
-}
-
-int hop__fd_close(int fd)
-{
-    struct hop__future closed = { HOP__EMPTY };
-    struct record *r = find_record(fd);
-    bool all_turn;
-    int rc = 0;
-
-    if (!r)
-        return close(fd) < 0 ? -errno : 0;
-    if (!begin_close(r, fd, &rc))
-        return rc;
-    r->todo = forget_mine(hop__load(&r->loops, seq_cst), fd, &all_turn);
-    if (!r->todo)
-        return close_number(r);
-    if (!all_turn || hop__wait_allowed() < 0) {
-        go_on(r);
-        return 0;
-    }
-    r->closed = &closed;
-    go_on(r);
-    hop__wait_future(&closed, HOP_FOREVER, false, &rc);
-    return rc;
-}
-
-void hop__fd_fresh(int fd)
-{
-    struct record *r = find_record(fd);
-    bool ignored;
-
-    if (!r)
-        return;
-    hop__store(&r->class, (int)HOP__FD_STREAM, relaxed);
-    if (!hop__load(&r->loops, relaxed) || !begin(r, FORGETTING, fd)) /* the usual case, once more */
-        return;
-    r->todo = forget_mine(hop__load(&r->loops, seq_cst), fd, &ignored);
-    go_on(r);
-}
-
-/* --- loops --- */
-
-int hop__fd_loop_open(struct hop__loop *loop)
-{
-    int slot;
-
-    pthread_mutex_lock(&loops_lock);
-    for (slot = 0; slot < LOOPS_MAX && loops[slot]; slot++)
-        ;
-    if (slot < LOOPS_MAX)
-        loops[slot] = loop;
-    pthread_mutex_unlock(&loops_lock);
-    loop->slot = slot;
-    return slot < LOOPS_MAX ? 0 : -EAGAIN;
-}
-
-void hop__fd_loop_close(struct hop__loop *loop)
-{
-    int fd;
-
-    for (fd = 0; fd < loop->nfds; fd++)
-        forget(loop, fd);
-    free(loop->fds);
-    loop->fds = NULL;
-    loop->nfds = 0;
-    pthread_mutex_lock(&loops_lock);
-    loops[loop->slot] = NULL;
-    pthread_mutex_unlock(&loops_lock);
 }

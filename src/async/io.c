@@ -15,10 +15,10 @@
  *                    somebody else empties the pipe in between, the read does block: such a descriptor has one reader.
  *     a file         never says that it would block, so a task goes to the blocking lane to read or write it.
  *
- * The class of a descriptor is remembered by number, and is harmless when it is stale (the number was closed behind our
- * back and came again as something else). A socket is tried first anyway, except for what is known to be a file; what is
- * known to be a file is looked at again on the lane, where there is time; and a file that is taken for a stream gives
- * its data if it is in the cache, or else is found out when waiting for it gives -EPERM.
+ * The class of a descriptor is remembered by number, and is harmless when it is stale (the number was closed behind
+ * our back and came again as something else). A socket is tried first anyway, except for what is known to be a file;
+ * what is known to be a file is looked at again on the lane, where there is time; and a file that is taken for a
+ * stream gives its data if it is in the cache, or else is found out when waiting for it gives -EPERM.
  */
 #include "config.h"
 
@@ -47,7 +47,9 @@ enum { IMMEDIATE_MAX = 64 };
 
 static struct pollfd pollfd_for(int fd, int events)
 {
-    return (struct pollfd){ fd, (short)((events & HOP_READABLE ? POLLIN : 0) | (events & HOP_WRITABLE ? POLLOUT : 0)), 0 };
+    short asked = (short)((events & HOP_READABLE ? POLLIN : 0) | (events & HOP_WRITABLE ? POLLOUT : 0));
+
+    return (struct pollfd){ fd, asked, 0 };
 }
 
 int hop__poll_now(int fd, int events)

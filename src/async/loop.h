@@ -113,7 +113,26 @@ bool hop__loop_is_mine(struct hop__loop *loop);
 /* A thread with all signals blocked but those of its own faults, so that the program's threads handle signals. */
 int hop__start_thread(pthread_t *out, void *(*body)(void *), void *arg);
 
-/* Around everything that libevent calls (fd.c). */
+/* --- between loop.c and base.c --- */
+
+extern const struct hop__executor_ops hop__loop_ops;
+
+static inline bool hop__loop_has_work(const struct hop__loop *loop)
+{
+    return loop->posted.first || loop->ready.first;
+}
+
+/* One turn, without libevent's part. */
+void hop__loop_turn(struct hop__loop *loop);
+
+/* From here on a push does not ring; what has come waits among the posted, which are run in order. */
+void hop__loop_wake_up(struct hop__loop *loop);
+void hop__loop_run_posted(struct hop__loop *loop);
+
+/* Before a sleep: the alarm rings no later than the wheel wants to be advanced. */
+void hop__loop_set_alarm(struct hop__loop *loop);
+
+/* Around everything that libevent calls (fd.c too). */
 struct hop__loop_visit {
     struct hop__executor *executor;
     struct hop_runtime *runtime;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A hierarchical timer wheel (Varghese and Lauck 1987), aligned: time in ticks is a number of six-bit digits, level 0 is
- * the last digit, and a timer sits at the highest digit in which its due tick differs from the current tick, in the slot
- * that its own digit there names.
+ * A hierarchical timer wheel (Varghese and Lauck 1987), aligned: time in ticks is a number of six-bit digits, level 0
+ * is the last digit, and a timer sits at the highest digit in which its due tick differs from the current tick, in
+ * the slot that its own digit there names.
  *
  *     level 5    ..........X.....................   slot = 2^30 ticks: from there it falls to a lower level
  *       ...

@@ -136,7 +136,6 @@ static void enter_team(struct hop__executor *executor, struct hop__task *t)
     struct hop__pool *pool = (struct hop__pool *)((char *)executor - offsetof(struct hop__pool, team));
 
     hop__inbox_push(&pool->team_inbox, &t->node);
-    hop__fetch_add(&pool->requests, 1, release); /* T1: who sees the request finds the task (T2, in the team turn) */
     wake_all(pool);
 }
 
@@ -238,17 +237,31 @@ void hop__pool_wake_one(struct hop__pool *pool)
     }
 }
 
+static uint64_t idle_bit(const struct hop__worker *w)
+{
+    return UINT64_C(1) << (w->id % 64);
+}
+
 /* Before hop__park_prepare, whose fence orders it. */
 static void enlist(struct hop__worker *w)
 {
     hop__fetch_add(&w->pool->sleepers, 1, relaxed);
-    hop__fetch_or(&w->pool->idle[w->id / 64], UINT64_C(1) << (w->id % 64), relaxed);
+    hop__fetch_or(&w->pool->idle[w->id / 64], idle_bit(w), relaxed);
+}
+
+/*
+ * A waker has taken our bit. Asked after hop__park_prepare (whose fence pairs with that in the waker's unpark): the
+ * waker may have come so early that it did not see that we may sleep.
+ */
+static bool was_chosen(struct hop__worker *w)
+{
+    return !(hop__load(&w->pool->idle[w->id / 64], relaxed) & idle_bit(w));
 }
 
 /* True: a waker chose us, and we have a searcher's place. */
 static bool delist(struct hop__worker *w)
 {
-    uint64_t bit = UINT64_C(1) << (w->id % 64);
+    uint64_t bit = idle_bit(w);
 
     if (!(hop__fetch_and(&w->pool->idle[w->id / 64], ~bit, relaxed) & bit))
         return true;
@@ -268,9 +281,18 @@ static bool work_in_sight(struct hop__pool *pool)
     return false;
 }
 
+/*
+ * A hint that all workers come to agree on: only the owner empties the inbox, and he does it outside of the region,
+ * whose barriers keep a worker of the next one from seeing what was there before.
+ */
+static bool team_wanted(struct hop__pool *pool)
+{
+    return hop__inbox_ready(&pool->team_inbox) || hop__load(&pool->team_left, relaxed);
+}
+
 static bool must_leave(struct hop__pool *pool)
 {
-    return hop__load(&pool->requests, acquire) || hop__load(&pool->stop, acquire);
+    return team_wanted(pool) || hop__load(&pool->stop, acquire);
 }
 
 /* True: woken, or not asleep at all, with a searcher's place. */
@@ -283,7 +305,8 @@ static bool sleep_on(struct hop__worker *w)
     if (!bench)
         enlist(w);
     key = hop__park_prepare(&w->park);
-    if (must_leave(pool) || hop__inbox_ready(&w->inbox) || (!bench && work_in_sight(pool)) || bench != on_bench(w)) {
+    if (must_leave(pool) || hop__inbox_ready(&w->inbox) || bench != on_bench(w) ||
+        (!bench && (was_chosen(w) || work_in_sight(pool)))) {
         hop__park_cancel(&w->park, key);
     } else {
         count(&w->parks);
@@ -423,7 +446,7 @@ static bool leaves(struct hop__worker *w)
 
     if (hop__load(&pool->stop, acquire))
         return !has_work;
-    if (!hop__load(&pool->requests, acquire))
+    if (!team_wanted(pool))
         return false;
     return !has_work || hop__now() >= hop__load(&pool->task_mode_until, relaxed);
 }
@@ -466,7 +489,7 @@ static struct hop__task *next_team_task(struct hop__pool *pool)
     struct hop__runnable *r = pool->team_waiting;
 
     if (!r)
-        r = hop__inbox_take(&pool->team_inbox); /* T2 */
+        r = hop__inbox_take(&pool->team_inbox);
     if (!r)
         return NULL;
     pool->team_waiting = r->next;
@@ -478,18 +501,18 @@ void hop__pool_team_turn(struct hop__pool *pool)
     struct hop__task *t;
     hop_ns start = hop__now();
 
-    if (hop__load(&pool->stop, acquire) || !hop__load(&pool->requests, acquire))
+    if (hop__load(&pool->stop, acquire))
         return;
     count(&pool->team_turns);
     hop__fetch_add(&pool->load->busy, pool->nworkers, relaxed);
     while ((t = next_team_task(pool))) {
         hop__team_before_block(pool);
         hop__task_run(t);
-        hop__fetch_sub(&pool->requests, 1, release);
         if (hop__now() - start >= team_slice)
             break;
     }
     hop__fetch_sub(&pool->load->busy, pool->nworkers, relaxed);
+    hop__store(&pool->team_left, pool->team_waiting != NULL, relaxed);
     hop__store(&pool->task_mode_until, hop__now() - start >= team_slice ? hop__now() + team_slice : 0, relaxed);
 }
 

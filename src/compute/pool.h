@@ -76,9 +76,9 @@ struct hop__pool {
     hop__atomic(int) stop;
 
     /* Team mode. */
-    hop__atomic(int) requests; /* team blocks that wait or run */
     struct hop__inbox team_inbox;
     struct hop__runnable *team_waiting; /* taken, not run yet; the owner's */
+    hop__atomic(int) team_left; /* there are such; written between two regions, whose barriers order it */
     hop__atomic(int64_t) task_mode_until; /* fairness: workers with work stay until then */
     hop__atomic(uint64_t) team_turns;
 

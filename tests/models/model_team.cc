@@ -4,22 +4,21 @@
  * task mode, no turn of the team is for nothing, and no worker sleeps for ever while a request is pending.
  *
  *     requester                          worker
- *     push on the team's inbox           task mode: computes, sleeps (prepare, look at requests, wait)
- *     requests + 1           T1          sees requests > 0 (T2): leaves the region through its barrier
- *     unpark every worker                the owner (0): runs all that is in the inbox, requests - 1 for each
+ *     push on the team's inbox           task mode: computes, sleeps (prepare, look at the inbox, wait)
+ *     unpark every worker                sees the inbox ready, or tasks left over: leaves the region by its barrier
+ *                                        the owner (0): runs what is in the inbox, two at most; says if some are left
  *                                        the region opens again
  *
- * A task may be run before its request is counted, so requests can be -1 for a moment, which asks for nothing. Two
- * workers, one requester with three tasks. A core is plain data: who computes on it writes it.
+ * Two workers, one requester with three tasks. A core is plain data: who computes on it writes it.
  */
 // variant: -DMEMBARRIER
 // mutant: -DHOP__FENCE_LIGHT=((void)0)
 // mutant: -DHOP__FENCE_HEAVY=((void)0)
 // mutant: -DMEMBARRIER -DHOP__FENCE_HEAVY=((void)0)
 // mutant: -DNO_SECOND_LOOK
-// mutant: -DTEAM_REQUEST=relaxed
-// mutant: -DTEAM_SEE=relaxed
-// mutant: -DWANTED_IF_NOT_ZERO
+// mutant: -DINBOX_PUBLISH=relaxed
+// mutant: -DINBOX_TAKE=relaxed
+// mutant: -DFORGETS_WHAT_IS_LEFT
 // mutant: -DWAKE_OWNER_ONLY
 // mutant: -DNO_LEAVING
 #include "model.h"
@@ -27,21 +26,15 @@
 #include "bridge/inbox.h"
 #include "bridge/park.h"
 
-#ifndef TEAM_REQUEST
-#define TEAM_REQUEST release /* T1, pairs with T2: "the inbox holds the task" */
-#endif
-#ifndef TEAM_SEE
-#define TEAM_SEE acquire /* T2 */
-#endif
-
-enum { WORKERS = 2, TASKS = 3 };
+enum { WORKERS = 2, TASKS = 3, SLICE = 2 };
 
 struct team_suite : rl::test_suite<team_suite, WORKERS + 1> {
     kernel futex;
     struct hop__inbox inbox;
     struct hop__runnable tasks[TASKS];
     struct hop__runnable *waiting; /* taken, not run yet; the owner's */
-    hop__atomic(int) requests;
+    hop__atomic(int) left;
+    hop__var(int) letters[TASKS]; /* what a requester wrote before it pushed */
     struct hop__park parks[WORKERS];
     hop__var(int) cores[WORKERS];
     hop__atomic(uint32_t) arrived, turn; /* the region's barrier */
@@ -51,7 +44,7 @@ struct team_suite : rl::test_suite<team_suite, WORKERS + 1> {
     {
         hop__init(&inbox.head, (struct hop__runnable *)nullptr);
         waiting = nullptr;
-        hop__init(&requests, 0);
+        hop__init(&left, 0);
         hop__init(&arrived, 0u);
         hop__init(&turn, 0u);
         hop__set(&done, 0);
@@ -61,11 +54,7 @@ struct team_suite : rl::test_suite<team_suite, WORKERS + 1> {
 
     bool wanted()
     {
-#ifdef WANTED_IF_NOT_ZERO
-        return hop__load(&requests, TEAM_SEE);
-#else
-        return hop__load(&requests, TEAM_SEE) > 0;
-#endif
+        return hop__inbox_ready(&inbox) || hop__load(&left, relaxed);
     }
 
     void task_mode(int id)
@@ -111,14 +100,19 @@ struct team_suite : rl::test_suite<team_suite, WORKERS + 1> {
     void team_mode()
     {
         struct hop__runnable *task = next_task();
+        int ran = 0;
 
         RL_ASSERT(task);
-        for (; task; task = next_task()) {
+        while (task) {
+            RL_ASSERT(hop__get(&letters[task - tasks]) == 7);
             for (auto &core : cores)
                 hop__set(&core, WORKERS + (int)(task - tasks));
             hop__set(&done, hop__get(&done) + 1);
-            hop__fetch_sub(&requests, 1, relaxed);
+            task = ++ran < SLICE ? next_task() : nullptr;
         }
+#ifndef FORGETS_WHAT_IS_LEFT
+        hop__store(&left, waiting != nullptr, relaxed);
+#endif
     }
 
     void work(int id)
@@ -141,8 +135,8 @@ struct team_suite : rl::test_suite<team_suite, WORKERS + 1> {
             return;
         }
         for (auto &task : tasks) {
+            hop__set(&letters[&task - tasks], 7);
             hop__inbox_push(&inbox, &task);
-            hop__fetch_add(&requests, 1, TEAM_REQUEST);
 #ifdef WAKE_OWNER_ONLY
             hop__unpark(&parks[0]);
 #else
@@ -155,7 +149,6 @@ struct team_suite : rl::test_suite<team_suite, WORKERS + 1> {
     void after()
     {
         RL_ASSERT(hop__get(&done) == TASKS);
-        RL_ASSERT(hop__load(&requests, relaxed) == 0);
     }
 };
 
