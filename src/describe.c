@@ -104,7 +104,8 @@ static void describe_runtime(struct hop__house *h, FILE *out)
 
     hop__pool_describe(h->pool, out);
     fprintf(out, "loops: %d%s, libevent %s with %s\n", rt->nloops,
-            c->base ? ", the first attached to a base of yours" : "", event_get_version(), event_base_get_method(h->loops[0]->base));
+            c->base ? ", the first attached to a base of yours" : "", event_get_version(),
+            event_base_get_method(h->loops[0]->base));
     if (c->moderate_ns > 0 && h->pool->qos != HOP__QOS_OFF)
         fprintf(out, "moderation: a turn each %lld us while every core computes\n",
                 (long long)(c->moderate_ns / HOP_US));

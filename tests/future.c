@@ -625,8 +625,8 @@ START_TEST(only_one_completion_wins)
 }
 END_TEST
 
-RUN_TESTS("future", completed_before, completed_before_without_a_runtime, used_again_after_zeroing, completed_by_a_task,
-          completed_by_a_job, completed_by_a_thread, awaited_by_a_thread_without_a_runtime,
+RUN_TESTS("future", completed_before, completed_before_without_a_runtime, used_again_after_zeroing,
+          completed_by_a_task, completed_by_a_job, completed_by_a_thread, awaited_by_a_thread_without_a_runtime,
           writes_before_completion_are_seen, second_awaiter_is_busy, await_in_a_job_would_block, deadline,
           deadline_without_a_runtime, awaited_again_after_a_time_out, the_earlier_deadline_holds, cancelled,
           completed_and_cancelled_at_once, storage_is_reused_at_once, only_one_completion_wins)

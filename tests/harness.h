@@ -2,8 +2,8 @@
 /*
  * What every Check program shares: the main function, balances of what a process holds, and running inside a runtime.
  *
- * Each test runs in a process of its own (CK_FORK) with a time limit. Nothing sleeps for synchronisation: tests wait for
- * what they await, and the limit catches the rest.
+ * Each test runs in a process of its own (CK_FORK) with a time limit. Nothing sleeps for synchronisation: tests wait
+ * for what they await, and the limit catches the rest.
  */
 #ifndef HOP_TESTS_HARNESS_H
 #define HOP_TESTS_HARNESS_H
@@ -92,7 +92,7 @@ static inline unsigned test_seed(void)
     return seed;
 }
 
-/* Assertions for tasks, threads and inner loops: silent while they hold, where Check writes a note for each of its own. */
+/* Assertions for tasks, threads and inner loops: silent while they hold, where Check notes each of its own. */
 #define must(condition) \
     do { \
         if (!(condition)) \

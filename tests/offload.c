@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Jobs: offloaded and waited for, submitted to a scope, cancelled before they start, more of them than the queue holds. */
+/* Jobs: offloaded and waited for, submitted to a scope, cancelled before they start, more than the queue holds. */
 #include "harness.h"
 
 #include <semaphore.h>
@@ -594,8 +594,8 @@ enum { SUBMITTERS = 6 };
 
 struct full {
     hop_scope scope;
-    hop_future filled;
-    sem_t gate;
+    hop_future filled, popped;
+    sem_t gate, second_gate;
     int accepted_by_job, waiting, submitted;
     atomic_int next;
     int order[64];
@@ -612,6 +612,11 @@ static int note_order(void *arg)
     struct number *n = arg;
 
     n->full->order[atomic_fetch_add(&n->full->next, 1)] = n->number;
+    if (!n->number) { /* the first holds the worker again: there is room, and others wait for it */
+        hop_complete(&n->full->popped, 0);
+        while (sem_wait(&n->full->second_gate))
+            ;
+    }
     return n->number;
 }
 
@@ -662,13 +667,14 @@ static int fills(void *arg)
 {
     struct full full = { .accepted_by_job = 0 };
     struct filler filler = { .full = &full };
-    struct number numbers[SUBMITTERS], thread_number;
+    struct number numbers[SUBMITTERS], thread_number, late;
     hop_scope tasks;
     pthread_t thread;
-    int i;
+    int i, last;
 
     (void)arg;
     sem_init(&full.gate, 0, 0);
+    sem_init(&full.second_gate, 0, 0);
     must_eq(hop_scope_open(&full.scope), 0);
     must_eq(hop_submit(&full.scope, NULL, fill_queue, &filler), 0);
     must_eq(hop_await(&full.filled), 0);
@@ -685,13 +691,21 @@ static int fills(void *arg)
     thread_number = (struct number){ &full, 7000, HOP_FUTURE_INIT };
     thread = start_thread(submit_to_full_thread, &thread_number);
     sem_post(&full.gate);
+    must_eq(hop_await(&full.popped), 0);
+    late = (struct number){ &full, 500, HOP_FUTURE_INIT };
+    must_eq(hop_spawn(&tasks, submit_to_full, &late, NULL), 0);
+    while (full.waiting < SUBMITTERS + 1)
+        hop_yield();
+    sem_post(&full.second_gate);
     must_eq(hop_scope_close(&tasks), 0);
     hop_on_blocking {
         join_thread(thread);
     }
     must_eq(hop_scope_close(&full.scope), 0);
-    must_eq(full.submitted, SUBMITTERS);
-    must_eq(atomic_load(&full.next), full.accepted_by_job + SUBMITTERS + 1);
+    must_eq(full.submitted, SUBMITTERS + 1);
+    last = full.accepted_by_job + SUBMITTERS + 1;
+    must_eq(atomic_load(&full.next), last + 1);
+    must(full.order[last] == 500 || full.order[last - 1] == 500);
     for (i = 0; i < full.accepted_by_job; i++)
         must_eq(full.order[i], i);
     for (i = 0; i < SUBMITTERS; i++) { /* first come, first served; the thread somewhere between */
@@ -699,8 +713,9 @@ static int fills(void *arg)
 
         must(full.order[at] == 100 + i || full.order[at + 1] == 100 + i);
     }
-    must_balance((uint64_t)full.accepted_by_job + SUBMITTERS + 2);
+    must_balance((uint64_t)full.accepted_by_job + SUBMITTERS + 3);
     sem_destroy(&full.gate);
+    sem_destroy(&full.second_gate);
     return 0;
 }
 

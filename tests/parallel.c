@@ -223,7 +223,8 @@ static void check_marks(struct marks *m, size_t grain, int width)
     must(m->seen != NULL);
     m->least = grain ? grain : 1;
     atomic_store(&m->chunks, 0);
-    must_eq(hop_parallel_for(m->lo, m->hi, mark, m, grain || width ? HOP_PAR(.grain = grain, .width = width) : NULL), 0);
+    must_eq(hop_parallel_for(m->lo, m->hi, mark, m, grain || width ? HOP_PAR(.grain = grain, .width = width) : NULL),
+            0);
     for (i = 0; i < n; i++)
         must_eq(atomic_load(&m->seen[i]), 1);
     free(m->seen);
@@ -994,9 +995,10 @@ START_TEST(without_a_runtime)
 END_TEST
 
 RUN_TESTS("parallel", join_returns_the_first_error, join_skips_what_was_not_started, join_recursion,
-          join_runs_both_at_once, joins_from_many, for_covers_each_index_once, for_works_everywhere, for_over_huge_ranges,
-          for_over_huge_ranges_with_a_small_grain, an_error_stops_the_loop, cancellation_and_deadlines_stop_the_loop,
-          nothing_starts_after_the_deadline, nested_loops_run_on_workers_only, the_loop_goes_on_meanwhile,
-          in_the_team_it_is_serial, a_lock_held_across_does_not_deadlock, a_lock_held_across_with_two_workers,
-          reduce_sums, reduce_keeps_the_order, reduce_is_the_same_on_any_number_of_workers, reduce_of_large_values,
+          join_runs_both_at_once, joins_from_many, for_covers_each_index_once, for_works_everywhere,
+          for_over_huge_ranges, for_over_huge_ranges_with_a_small_grain, an_error_stops_the_loop,
+          cancellation_and_deadlines_stop_the_loop, nothing_starts_after_the_deadline,
+          nested_loops_run_on_workers_only, the_loop_goes_on_meanwhile, in_the_team_it_is_serial,
+          a_lock_held_across_does_not_deadlock, a_lock_held_across_with_two_workers, reduce_sums,
+          reduce_keeps_the_order, reduce_is_the_same_on_any_number_of_workers, reduce_of_large_values,
           reduce_without_memory, a_failed_reduce_leaves_the_result, without_a_runtime)

@@ -603,9 +603,15 @@ static int busy_futures(void *arg)
     hop_yield();
     thread = start_thread(keep_sending, &r);
     for (i = 0; i < 20000; i++) {
-        hop_case cases[] = { hop_on_recv(r.channel, &n), hop_on_future(&r.future) };
-        int hit = hop_select(cases, 2);
+        hop_future free[HOP_SELECT_MAX - 2];
+        hop_case cases[HOP_SELECT_MAX] = { hop_on_recv(r.channel, &n) };
+        int hit, k;
 
+        memset(free, 0, sizeof free);
+        for (k = 1; k < HOP_SELECT_MAX - 1; k++) /* all of these are asked before the one that is not free */
+            cases[k] = hop_on_future(&free[k - 1]);
+        cases[k] = hop_on_future(&r.future);
+        hit = hop_select(cases, HOP_SELECT_MAX);
         must(hit == 0 || hit == -EBUSY);
         received += hit == 0;
     }

@@ -403,6 +403,57 @@ START_TEST(cancel_with_a_reason)
 }
 END_TEST
 
+/* A task that does not look: its open scope is cancelled all the same. */
+struct blind {
+    atomic_int cancelled;
+    hop_future begun;
+};
+
+static int seeing_child(void *arg)
+{
+    struct blind *b = arg;
+
+    hop_complete(&b->begun, 0);
+    must_eq(hop_sleep(600 * HOP_SEC), -ECANCELED);
+    atomic_store(&b->cancelled, 1);
+    return 0;
+}
+
+static int blind_parent(void *arg)
+{
+    struct blind *b = arg;
+    hop_scope scope;
+
+    must_eq(hop_scope_open(&scope), 0);
+    must_eq(hop_spawn(&scope, seeing_child, b, NULL), 0);
+    hop_on_cpu {
+        while (!atomic_load(&b->cancelled))
+            ;
+    }
+    must_eq(hop_scope_close(&scope), -ECANCELED);
+    return 0;
+}
+
+static int cancel_the_blind(void *arg)
+{
+    struct blind b = { .cancelled = 0 };
+    hop_scope scope;
+
+    (void)arg;
+    must_eq(hop_scope_open(&scope), 0);
+    must_eq(hop_spawn(&scope, blind_parent, &b, NULL), 0);
+    must_eq(hop_await(&b.begun), 0);
+    must_eq(hop_scope_cancel(&scope, -ECANCELED), 0);
+    must_eq(hop_scope_close(&scope), -ECANCELED);
+    return 0;
+}
+
+START_TEST(cancel_reaches_open_scopes)
+{
+    run_main(cancel_the_blind);
+}
+END_TEST
+
 static int into_cancelled(void *arg)
 {
     hop_scope scope;
@@ -828,7 +879,7 @@ static int ask_cancelled(void *arg)
     return 0;
 }
 
-/* A job's deadline is that of who started it; so are those of a task that a job spawns, and of the block on a worker. */
+/* A job's deadline is that of who started it; so is that of a task which a job spawns, and of a block on a worker. */
 struct heirs {
     hop_scope *scope;
     int task;
@@ -1080,7 +1131,8 @@ static int around_the_loops(void *arg)
         must_eq(hop_channel_free(ring.links[i]), 0);
     }
     must_eq(ring.threads[0], thread_id());
-    must(ring.threads[0] != ring.threads[1] && ring.threads[1] != ring.threads[2] && ring.threads[0] != ring.threads[2]);
+    must(ring.threads[0] != ring.threads[1] && ring.threads[1] != ring.threads[2]);
+    must(ring.threads[0] != ring.threads[2]);
     must_eq(hop_spawn(hop_root(NULL), return_it, NULL, HOP_TASK(.loop = 4)), -EINVAL);
     return 0;
 }
@@ -1282,10 +1334,11 @@ END_TEST
 int main(void)
 {
     const TTest *const all[] = {
-        begins_after_the_spawn, take_turns_in_order, ten_thousand_at_once, one_within_the_other, stacks_as_deep_as_asked,
-        stack_size_of_the_runtime, options_are_checked, close_waits_for_all, first_error_cancels_the_others,
-        nested_scopes_fail_by_themselves, cancel_reaches_the_whole_tree, cancel_with_a_reason,
-        nothing_starts_in_a_cancelled_scope, scope_of_a_cancelled_task, close_errors_are_told,
+        begins_after_the_spawn, take_turns_in_order, ten_thousand_at_once, one_within_the_other,
+        stacks_as_deep_as_asked, stack_size_of_the_runtime, options_are_checked, close_waits_for_all,
+        first_error_cancels_the_others, nested_scopes_fail_by_themselves, cancel_reaches_the_whole_tree,
+        cancel_with_a_reason, cancel_reaches_open_scopes, nothing_starts_in_a_cancelled_scope, scope_of_a_cancelled_task,
+        close_errors_are_told,
         scope_of_a_task_on_a_worker, scope_of_a_thread, cancelled_while_it_closes, storm_of_children, within_a_deadline,
         deadline_blocks_end_once, deadlines_go_along, deadline_blocks_outside_of_tasks, shielded_clean_up,
         cancelled_inside_a_shield, three_loops, children_stay_on_the_loop, spawns_from_outside_go_around,

@@ -24,7 +24,7 @@ typedef struct hop_future {
 
 /*
  * Completes the future with result and wakes who awaits it. Writes made before are seen by the awaiter.
- * Context: task, job, thread, event callback; never suspends. Not in a signal handler.
+ * Context: task, job, thread, callback; never suspends. Not in a signal handler.
  * Owns: nothing; do not touch the future afterwards unless you know that its owner is still there.
  * Errors: -EINVAL (null), -EALREADY (completed before; the first result stays).
  */
@@ -32,7 +32,7 @@ HOP_API int hop_complete(hop_future *future, int result);
 
 /*
  * Waits for the future and returns its result.
- * Context: task (suspends), plain thread (blocks), job or event callback: -EWOULDBLOCK unless it is complete already.
+ * Context: task (suspends), plain thread (blocks), job or callback: -EWOULDBLOCK unless it is complete already.
  * Owns: the future belongs to the caller; one awaiter at a time.
  * Errors: -EINVAL (null), -EBUSY (another awaiter is there), -EWOULDBLOCK, -ECANCELED, -ETIMEDOUT; after any of these
  * the future is as before and can be awaited again. Otherwise the result, which can be any of these values itself:

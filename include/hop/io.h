@@ -7,7 +7,7 @@
  * a task has waited on must be closed with hop_close, not close(2): the loop knows it.
  *
  * Context of all of these: task (suspends; inside hop_on_cpu it comes back to the same worker), plain thread (blocks),
- * job, hop_on_team and event callback: -EWOULDBLOCK.
+ * job, hop_on_team and callback: -EWOULDBLOCK.
  * Owns: buffers stay the caller's, and are not touched after the return.
  * Errors of all of these: -ECANCELED, -ETIMEDOUT (hop_within), -EWOULDBLOCK, -EBADF (not open, or closed by hop_close
  * meanwhile), -EINVAL (a null buffer), -ENOMEM, and what the system call gives, negated. SIGPIPE is never raised for a
@@ -52,7 +52,8 @@ HOP_API int hop_wait_fd(int fd, int events);
 
 /*
  * Closes a descriptor: tasks that wait on it get -EBADF.
- * Context: anywhere but signal handlers; does not suspend, except for the close of a regular file.
+ * Context: anywhere but signal handlers. A task or a plain thread may have to wait until another loop has forgotten the
+ * descriptor, or for the close of a regular file; a job or callback never waits: the close then follows by itself.
  * Errors: as close(2); the descriptor is gone in any case but -EBADF.
  */
 HOP_API int hop_close(int fd);

@@ -57,11 +57,12 @@ HOP_API int hop_run(hop_fn *main, void *arg, const hop_config *config);
 /*
  * Starts a runtime inside a program that goes on by itself. Its loops turn in threads of their own; with config.base
  * the first loop is that event_base instead, and turns when the caller dispatches it (any backend; only the thread
- * that dispatches may touch it; it need not be built with locks). Plain threads use the runtime that was made first
- * unless hop_runtime_use says otherwise.
- * Context: plain thread; with config.base the thread that will dispatch it.
- * Owns: *out is freed by hop_runtime_free. The base must outlive the runtime.
- * Errors: as hop_run.
+ * that dispatches may touch it; it need not be built with locks; while the runtime lives its events keep
+ * event_base_dispatch from returning by itself). In libcallbacks of your own hop cannot know where it is: the thread
+ * counts as a plain one, and must not wait there for what only its own base can bring; spawn or submit instead. Plain
+ * threads use the runtime that was made first unless hop_runtime_use says otherwise. Context: plain thread; with
+ * config.base the thread that will dispatch it. Owns: *out is freed by hop_runtime_free. The base must outlive the
+ * runtime. Errors: as hop_run.
  */
 HOP_API int hop_runtime_new(hop_runtime **out, const hop_config *config);
 
@@ -102,7 +103,7 @@ HOP_API int hop_describe(FILE *out);
 enum hop_place {
     HOP_OUTSIDE = 0, /* a plain thread */
     HOP_LOOP,        /* a task at home, on its loop */
-    HOP_CALLBACK,    /* on a loop's thread, outside of any task */
+    HOP_CALLBACK,    /* on a loop's thread, in a function that hop called, outside of any task */
     HOP_CPU,         /* a task on a worker: hop_on_cpu */
     HOP_JOB,         /* a job on a worker */
     HOP_TEAM,        /* inside hop_on_team */

@@ -50,7 +50,6 @@ static struct hop__loop_visit visit(struct hop__loop *loop)
         hop__thread_join(&loop->executor);
         hop__store(&loop->thread, pthread_self(), relaxed);
     }
-    self->in_callback++;
     return before;
 }
 
@@ -58,7 +57,6 @@ static void unvisit(struct hop__loop_visit before)
 {
     struct hop__thread *self = hop__self();
 
-    self->in_callback--;
     self->executor = before.executor;
     self->runtime = before.runtime;
 }
@@ -268,7 +266,9 @@ int hop__loop_new(struct hop__loop **out, struct hop_runtime *rt, int index, str
 
     if (!loop)
         return -ENOMEM;
-    loop->executor = (struct hop__executor){ &hop__loop_ops, rt, HOP_LOOP, index };
+    loop->executor = (struct hop__executor){
+        .ops = &hop__loop_ops, .runtime = rt, .place = HOP_LOOP, .index = index
+    };
     if (hooks)
         loop->hooks = *hooks;
     loop->bell = loop->alarm = -1;

@@ -102,7 +102,9 @@ static int start_thread(struct hop__lane *lane)
 
     if (!seat)
         return -ENOMEM;
-    seat->executor = (struct hop__executor){ &seat_ops, lane->executor.runtime, HOP_BLOCKING, 0 };
+    seat->executor = (struct hop__executor){
+        .ops = &seat_ops, .runtime = lane->executor.runtime, .place = HOP_BLOCKING
+    };
     seat->lane = lane;
     rc = hop__start_thread(&seat->thread, seat_main, seat);
     if (rc < 0)
@@ -211,7 +213,7 @@ int hop__lane_new(struct hop__lane **out, struct hop_runtime *runtime)
 
     if (!lane)
         return -ENOMEM;
-    lane->executor = (struct hop__executor){ &lane_ops, runtime, HOP_BLOCKING, 0 };
+    lane->executor = (struct hop__executor){ .ops = &lane_ops, .runtime = runtime, .place = HOP_BLOCKING };
     lane->most = runtime->config.blocking_threads > 0 ? runtime->config.blocking_threads : 1;
     lane->last = &lane->first;
     pthread_mutex_init(&lane->lock, NULL);

@@ -11,6 +11,7 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -42,27 +43,65 @@ void hop__futex_wake(hop__atomic(uint32_t) *word)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/*
- * The ski rental's price: what the waker and the system spend on one wake-up. Measured as a wake-up call that finds
- * nobody, times the ratio (about ten) at which a call that finds a sleeper was seen to cost more; a measurement with
- * two threads would take as long as the scheduler of a loaded machine pleases.
- */
+/* Two threads wake each other in turn; the median of some rounds, because single ones meet somebody else. */
+enum { ROUNDS = 16 };
+
+struct rally {
+    hop__atomic(uint32_t) ball; /* even: ours, odd: the other's */
+};
+
+static void wait_for_ball(struct rally *r, uint32_t turn)
+{
+    while (hop__load(&r->ball, acquire) != turn)
+        hop__futex_wait(&r->ball, turn - 1, HOP_FOREVER);
+}
+
+static void hit_ball(struct rally *r, uint32_t turn)
+{
+    hop__store(&r->ball, turn, release);
+    hop__futex_wake(&r->ball);
+}
+
+static void *other_side(void *arg)
+{
+    uint32_t turn;
+
+    for (turn = 1; turn < 2 * ROUNDS; turn += 2) {
+        wait_for_ball(arg, turn);
+        hit_ball(arg, turn + 1);
+    }
+    return NULL;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const hop_ns *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+/* The ski rental's price: half of a round trip between two sleepers. */
 static void measure_wake_cost(void)
 {
-    enum { CALLS = 64, FOUND = 10 };
-    hop__atomic(uint32_t) word;
-    hop_ns start;
-    int i;
+    struct rally r;
+    hop_ns took[ROUNDS], median;
+    pthread_t other;
+    uint32_t turn;
 
-    hop__init(&word, 0);
-    start = hop__now();
-    for (i = 0; i < CALLS; i++)
-        hop__futex_wake(&word);
-    hop__wake_cost = (hop__now() - start) / CALLS * FOUND;
-    if (hop__wake_cost < wake_cost_least)
-        hop__wake_cost = wake_cost_least;
-    if (hop__wake_cost > wake_cost_most)
-        hop__wake_cost = wake_cost_most;
+    hop__init(&r.ball, 0);
+    if (pthread_create(&other, NULL, other_side, &r))
+        return;
+    for (turn = 1; turn < 2 * ROUNDS; turn += 2) {
+        hop_ns start = hop__now();
+
+        hit_ball(&r, turn);
+        wait_for_ball(&r, turn + 1);
+        took[turn / 2] = hop__now() - start;
+    }
+    pthread_join(other, NULL);
+    qsort(took, ROUNDS, sizeof *took, by_value);
+    median = took[ROUNDS / 2] / 2;
+    hop__wake_cost = median < wake_cost_least ? wake_cost_least : median > wake_cost_most ? wake_cost_most : median;
 }
 
 static void setup(void)

@@ -12,6 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bridge/atomic.h"
+
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
@@ -19,20 +21,25 @@
 enum { KEPT_MAX = 1024 };
 
 enum guard { GUARD_UNKNOWN, GUARD_MADVISE, GUARD_MPROTECT };
-static volatile enum guard guard_kind; /* every thread that finds out writes the same */
+static hop__atomic(int) guard_kind; /* relaxed: every thread that finds out writes the same */
 
 size_t hop__page_bytes(void)
 {
-    static size_t page; /* likewise */
+    static hop__atomic(size_t) known; /* likewise */
+    size_t page = hop__load(&known, relaxed);
 
-    if (!page)
+    if (!page) {
         page = (size_t)sysconf(_SC_PAGESIZE);
+        hop__store(&known, page, relaxed);
+    }
     return page;
 }
 
 const char *hop__stack_guard_kind(void)
 {
-    return guard_kind == GUARD_MADVISE ? "MADV_GUARD_INSTALL" : guard_kind == GUARD_MPROTECT ? "mprotect" : "not yet";
+    int kind = hop__load(&guard_kind, relaxed);
+
+    return kind == GUARD_MADVISE ? "MADV_GUARD_INSTALL" : kind == GUARD_MPROTECT ? "mprotect" : "nothing yet";
 }
 
 void hop__stack_pool_open(struct hop__stack_pool *pool, size_t bytes)
@@ -62,12 +69,12 @@ void hop__stack_pool_close(struct hop__stack_pool *pool)
 
 static int guard(char *low)
 {
-    if (guard_kind != GUARD_MPROTECT) {
+    if (hop__load(&guard_kind, relaxed) != GUARD_MPROTECT) {
         if (!madvise(low, hop__page_bytes(), MADV_GUARD_INSTALL)) {
-            guard_kind = GUARD_MADVISE;
+            hop__store(&guard_kind, GUARD_MADVISE, relaxed);
             return 0;
         }
-        guard_kind = GUARD_MPROTECT;
+        hop__store(&guard_kind, GUARD_MPROTECT, relaxed);
     }
     return mprotect(low, hop__page_bytes(), PROT_NONE) ? -EAGAIN : 0;
 }

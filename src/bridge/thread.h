@@ -25,7 +25,6 @@ struct hop__thread {
     struct hop__task *after_task;
     void *after_arg;
     bool visiting;                  /* ... and it will come back to this very thread */
-    int in_callback;                /* an attached loop: depth of our callbacks on a thread that is otherwise plain */
 };
 
 extern _Thread_local struct hop__thread hop__thread_self

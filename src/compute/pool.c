@@ -41,19 +41,23 @@ void hop__worker_becomes_busy(struct hop__worker *w)
     hop__fetch_add(&w->pool->load->busy, 1, relaxed);
 }
 
-void hop__worker_becomes_idle(struct hop__worker *w)
+/* n workers have no work any more. A loop that waits because every core computed is told. */
+static void relieve(struct hop__load *load, int n)
 {
-    struct hop__load *load = w->pool->load;
-
-    if (!w->busy)
-        return;
-    w->busy = false;
-    hop__fetch_sub(&load->busy, 1, relaxed);
+    hop__fetch_sub(&load->busy, n, relaxed);
     hop__fence(seq_cst); /* M2, pairs with M1 in the loop: it sees us idle, or we see it wait */
-    if (hop__load(&load->moderated, relaxed)) { /* a loop waits because every core computed: no longer */
+    if (hop__load(&load->moderated, relaxed)) {
         hop__fetch_add(&load->relief, 1, release);
         hop__futex_wake(&load->relief);
     }
+}
+
+void hop__worker_becomes_idle(struct hop__worker *w)
+{
+    if (!w->busy)
+        return;
+    w->busy = false;
+    relieve(w->pool->load, 1);
 }
 
 static void count(hop__atomic(uint64_t) *counter)
@@ -511,7 +515,7 @@ void hop__pool_team_turn(struct hop__pool *pool)
         if (hop__now() - start >= team_slice)
             break;
     }
-    hop__fetch_sub(&pool->load->busy, pool->nworkers, relaxed);
+    relieve(pool->load, pool->nworkers);
     hop__store(&pool->team_left, pool->team_waiting != NULL, relaxed);
     hop__store(&pool->task_mode_until, hop__now() - start >= team_slice ? hop__now() + team_slice : 0, relaxed);
 }
@@ -540,7 +544,9 @@ static void init_workers(struct hop__pool *pool, const struct hop__place *places
         w->id = i;
         w->random = (uint32_t)i * 2654435761u + 1;
         w->place = places[i];
-        w->executor = (struct hop__executor){ &worker_ops, pool->runtime, HOP_CPU, i };
+        w->executor = (struct hop__executor){
+            .ops = &worker_ops, .runtime = pool->runtime, .place = HOP_CPU, .index = i
+        };
     }
 }
 
@@ -629,12 +635,14 @@ int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt)
     pool = memset(memory, 0, sizeof *pool);
     pool->runtime = rt;
     pool->load = &rt->load;
-    pool->any = (struct hop__executor){ &any_ops, rt, HOP_CPU, -1 };
-    pool->team = (struct hop__executor){ &team_ops, rt, HOP_TEAM, -1 };
+    pool->any = (struct hop__executor){ .ops = &any_ops, .runtime = rt, .place = HOP_CPU, .index = -1 };
+    pool->team = (struct hop__executor){ .ops = &team_ops, .runtime = rt, .place = HOP_TEAM, .index = -1 };
     pool->overflow_last = &pool->overflow_first;
     pthread_mutex_init(&pool->overflow_lock, NULL);
     pthread_mutex_init(&pool->budget_lock, NULL);
-    rc = look_at_machine(pool);
+    rc = hop__team_prepare();
+    if (!rc)
+        rc = look_at_machine(pool);
     if (!rc)
         rc = allocate(pool);
     if (!rc) {

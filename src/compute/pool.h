@@ -97,6 +97,9 @@ int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt);
 void hop__pool_free(struct hop__pool *pool); /* nothing may be queued or running any more */
 void hop__pool_describe(struct hop__pool *pool, FILE *out);
 
+/* Before the first thread of a pool. Errors: what keeps its threads from ending well later. */
+int hop__team_prepare(void);
+
 /*
  * Team providers (team_openmp.c, team_pthread.c), on the owner's thread: run hop__worker_main on every worker's thread,
  * then a team turn, and so on until the pool stops.

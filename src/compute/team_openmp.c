@@ -10,7 +10,10 @@
 
 #include "compute/pool.h"
 
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <omp.h>
+#include <unistd.h>
 
 const char *hop__team_provider(void)
 {
@@ -27,6 +30,24 @@ void hop__team_before_block(struct hop__pool *pool)
     omp_set_dynamic(0);
     omp_set_max_active_levels(1);
     omp_set_num_threads(pool->nworkers);
+}
+
+/*
+ * libgomp ends its threads by pthread_exit, for which the C library loads libgcc_s, and ends the process if it
+ * cannot. So it is loaded while there are descriptors and memory, and stays.
+ */
+int hop__team_prepare(void)
+{
+    int fd;
+
+    if (dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_NODELETE))
+        return 0;
+    fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* missing, or nothing left to open it with? */
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+        return -errno;
+    if (fd >= 0)
+        close(fd);
+    return 0;
 }
 
 void hop__team_run(struct hop__pool *pool)

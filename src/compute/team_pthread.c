@@ -29,6 +29,11 @@ const char *hop__team_provider(void)
     return "team of plain threads";
 }
 
+int hop__team_prepare(void)
+{
+    return 0;
+}
+
 void hop__team_before_block(struct hop__pool *pool)
 {
     (void)pool; /* the runtime of the block's regions is not ours */
