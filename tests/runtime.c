@@ -834,7 +834,7 @@ static struct event_base *new_base(const char *avoid[])
 
 static void *free_from_elsewhere(void *arg)
 {
-    must(hop_runtime_free(arg) < 0); /* only the thread that dispatches may touch the base */
+    must_eq(hop_runtime_free(arg), -EPERM); /* only the thread that dispatches may touch the base */
     return NULL;
 }
 
@@ -890,7 +890,7 @@ START_TEST(two_runtimes_one_attached)
 }
 END_TEST
 
-/* The user's callbacks run on the loop's thread: a wait there would stop what it waits for. */
+/* In a callback of the user's own event hop is only told: the thread counts as a plain one there. */
 struct callback {
     struct event_base *base;
     hop_runtime *runtime;
@@ -898,26 +898,35 @@ struct callback {
     int ended;
 };
 
+static int complete_open(void *arg)
+{
+    return hop_complete(arg, 5);
+}
+
 static void body_of_callback(evutil_socket_t fd, short what, void *arg)
 {
     struct callback *c = arg;
-    hop_scope scope;
 
     (void)fd, (void)what;
-    must_eq(hop_here(), HOP_CALLBACK);
-    must_eq(hop_await_until(&c->open, hop_now() + HOP_MS), -EWOULDBLOCK);
-    must_eq(hop_sleep(HOP_MS), -EWOULDBLOCK);
-    must_eq(hop_offload(return_it, hop_ptr(1)), -EWOULDBLOCK);
-    must_eq(hop_join(return_it, NULL, return_it, NULL), -EWOULDBLOCK);
-    must_eq(hop_scope_open(&scope), -EWOULDBLOCK);
-    must_eq(hop_await(&c->done), 6); /* it is complete */
-    must_eq(hop_spawn(hop_root(c->runtime), return_it, NULL, NULL), 0);
+    must_eq(hop_here(), HOP_OUTSIDE);
+    must_eq(hop_await(&c->done), 6);                /* it is complete */
+    must_eq(hop_offload(return_it, hop_ptr(4)), 4); /* the pool does not need this thread */
+    must_eq(hop_spawn(hop_root(c->runtime), complete_open, &c->open, NULL), 0);
     must_eq(hop_submit(hop_root(c->runtime), NULL, return_it, NULL), 0);
     c->ended = 1;
-    event_base_loopbreak(c->base);
 }
 
-START_TEST(callbacks_do_not_wait)
+static int await_open(void *arg)
+{
+    struct callback *c = arg;
+
+    must_eq(hop_await(&c->open), 5);
+    must_eq(c->ended, 1);
+    event_base_loopbreak(c->base);
+    return 0;
+}
+
+START_TEST(told_from_a_callback)
 {
     struct callback c = { .base = event_base_new() };
     hop_config config = { .base = c.base, .workers = 1 };
@@ -926,10 +935,10 @@ START_TEST(callbacks_do_not_wait)
 
     must_eq(hop_complete(&c.done, 6), 0);
     must_eq(hop_runtime_new(&c.runtime, &config), 0);
+    must_eq(hop_spawn(hop_root(c.runtime), await_open, &c, NULL), 0);
     must_eq(event_add(e, &soon), 0);
     must(event_base_dispatch(c.base) >= 0);
-    must_eq(c.ended, 1);
-    must_eq(hop_here(), HOP_OUTSIDE);
+    must_eq(hop_await(&c.open), 5);
     must_eq(hop_runtime_free(c.runtime), 0);
     event_free(e);
     event_base_free(c.base);
@@ -986,7 +995,10 @@ static int idle(void *arg)
     hop_ns before;
 
     must_eq(work_a_little(&n), 0); /* everything has been used once */
-    must_eq(hop_sleep(100 * HOP_MS), 0);
+    do { /* threads that an OpenMP runtime keeps from an earlier team spin for a while, 200 ms in libomp */
+        before = cpu_time();
+        must_eq(hop_sleep(50 * HOP_MS), 0);
+    } while (cpu_time() - before > 5 * HOP_MS);
     before = cpu_time();
     must_eq(hop_sleep(3 * HOP_SEC / 2), 0);
     *(hop_ns *)arg = cpu_time() - before;
@@ -1096,5 +1108,5 @@ RUN_TESTS("runtime", run_returns_what_main_returned, run_returns_the_first_error
           live_runtimes_only, not_freed_from_inside, before_and_after, shutdown_drains, shutdown_tells_the_first_error,
           shutdown_cancels_what_does_not_end, failed_main_cancels_the_rest, nothing_new_is_admitted,
           offloads_complete_while_it_is_freed, survivors_are_named, survivors_of_an_attached_runtime_are_named,
-          two_runtimes_one_attached, attached_again_and_again, idle_costs_nothing,
+          two_runtimes_one_attached, told_from_a_callback, attached_again_and_again, idle_costs_nothing,
           describes_itself, counts_what_it_does, tells_its_version)

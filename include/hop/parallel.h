@@ -3,7 +3,7 @@
  * hop/parallel.h: computing on every worker: fork-join, loops, reductions.
  *
  * All of these work everywhere. In a job and inside hop_on_cpu the caller takes part; from a task at home, or a plain
- * thread, the work goes to the pool and the caller waits (its loop goes on). Only an callback is refused
+ * thread, the work goes to the pool and the caller waits (its loop goes on). Only a callback is refused
  * (-EWOULDBLOCK): it would stop its loop. Bodies are jobs: in them a call that would wait returns -EWOULDBLOCK, but
  * they may compute in parallel again. A worker that waits for a stolen half runs nothing but descendants of that half,
  * so a lock held around these calls cannot deadlock with a stranger that wants it too.

@@ -30,7 +30,7 @@ struct hop__thread {
 extern _Thread_local struct hop__thread hop__thread_self
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-struct hop__thread *hop__self(void) __attribute__((noinline, noclone, visibility("hidden")));
+struct hop__thread *hop__self(void) __attribute__((noinline, visibility("hidden")));
 
 /* The thread starts to work for an executor, and stops. */
 void hop__thread_join(struct hop__executor *executor);
