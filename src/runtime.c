@@ -151,7 +151,7 @@ static int check(const hop_config *c)
 {
     return c->workers < 0 || c->workers > HOP__WORKERS_MAX || c->loops < 0 || c->loops > HOP__LOOPS_MAX ||
                    c->queue > 1u << 24 || c->blocking_threads < 0 || c->blocking_threads > 4096 ||
-                   c->qos > HOP_QOS_REALTIME || c->stack_bytes > (size_t)1 << 40
+                   c->qos > HOP_QOS_REALTIME || c->stack_bytes > HOP__STACK_BYTES_MAX
                ? -EINVAL
                : 0;
 }

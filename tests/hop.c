@@ -448,7 +448,7 @@ static int locals_survive(void *arg)
     int i;
 
     (void)arg;
-    strcpy(text, "the frame itself moves");
+    snprintf(text, sizeof text, "the frame itself moves");
     for (i = 0; i < 100; i++) {
         hop_on_cpu {
             a += b, b += c, c += d, d += e, e += f, f++;

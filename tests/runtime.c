@@ -3,6 +3,8 @@
 /* A runtime from start to shutdown: what it returns, drains, cancels and names, and that nothing of it is left. */
 #include "harness.h"
 
+#include <strings.h>
+
 #include <event2/event.h>
 #include <malloc.h>
 #include <sched.h>
@@ -1008,8 +1010,11 @@ static int idle(void *arg)
 START_TEST(idle_costs_nothing)
 {
     hop_config config = { .loops = 2 };
+    const char *policy = getenv("OMP_WAIT_POLICY");
     hop_ns used = 0;
 
+    if (TEST_KEPT_THREADS && policy && !strcasecmp(policy, "active"))
+        return; /* those that the runtime kept from the harness's team spin for ever, as it was told to */
     run_main_with(idle, &used, &config);
     must(used < 45 * HOP_MS); /* 3 % of one CPU: the goal is 1 %, and this machine may be noisy */
 }

@@ -59,7 +59,8 @@ typedef void hop_combine_fn(void *into, const void *from, void *arg);
  * blocks that depend on its length and the grain alone, and the blocks are combined in order: combine need be
  * associative, not commutative, and the result is the same bit for bit on any number of workers.
  * Context, owns: as hop_parallel_for. result is written only on success.
- * Errors: as hop_parallel_for; -EINVAL (null functions or result, value_bytes 0), -ENOMEM (large values only).
+ * Errors: as hop_parallel_for; -EINVAL (null functions or result, value_bytes 0 or absurd), -ENOMEM (large values
+ * only).
  */
 HOP_API int hop_parallel_reduce(size_t lo, size_t hi, hop_fold_fn *fold, hop_combine_fn *combine, void *arg,
                                 void *result, size_t value_bytes, const hop_par_options *options);

@@ -32,9 +32,11 @@ typedef struct hop_stage {
  * Runs items through the stages until the source ends, an error comes, or the caller is cancelled; returns when no
  * stage runs any more. slots points to nslots structs of slot_bytes: they are the ring, so nslots items are in flight
  * at most, and a slow stage holds back the source. A slot is used again after the last stage is done with it; what it
- * points to is the caller's business, before and after. Context: task. The first stage must be serial. Owns: stages,
- * slots and arg stay the caller's; nothing is kept. One allocation. Errors: the first error of a stage; -ECANCELED,
- * -ETIMEDOUT; -EINVAL (nothing to do, a null, a parallel source), -EWOULDBLOCK (not in a task), -ENOMEM; otherwise 0.
+ * points to is the caller's business, before and after.
+ * Context: task. The first stage must be serial.
+ * Owns: stages, slots and arg stay the caller's; nothing is kept. One allocation.
+ * Errors: the first error of a stage; -ECANCELED, -ETIMEDOUT; -EINVAL (nothing to do, a null, a parallel source),
+ * -EWOULDBLOCK (not in a task), -ENOMEM; otherwise 0.
  */
 HOP_API int hop_pipeline(const hop_stage *stages, size_t nstages, void *slots, size_t nslots, size_t slot_bytes,
                          void *arg);

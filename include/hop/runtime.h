@@ -58,21 +58,23 @@ HOP_API int hop_run(hop_fn *main, void *arg, const hop_config *config);
  * Starts a runtime inside a program that goes on by itself. Its loops turn in threads of their own; with config.base
  * the first loop is that event_base instead, and turns when the caller dispatches it (any backend; only the thread
  * that dispatches may touch it; it need not be built with locks; while the runtime lives its events keep
- * event_base_dispatch from returning by itself). In libevent callbacks of your own hop cannot know where it is: the thread
- * counts as a plain one, and must not wait there for what only its own base can bring; spawn or submit instead. Plain
- * threads use the runtime that was made first unless hop_runtime_use says otherwise. Context: plain thread; with
- * config.base the thread that will dispatch it. Owns: *out is freed by hop_runtime_free. The base must outlive the
- * runtime. Errors: as hop_run.
+ * event_base_dispatch from returning by itself). In libevent callbacks of your own hop cannot know where it is: the
+ * thread counts as a plain one, and must not wait there for what only its own base can bring; spawn or submit
+ * instead. Plain threads use the runtime that was made first unless hop_runtime_use says otherwise.
+ * Context: plain thread; with config.base the thread that will dispatch it.
+ * Owns: *out is freed by hop_runtime_free. The base must outlive the runtime.
+ * Errors: as hop_run.
  */
 HOP_API int hop_runtime_new(hop_runtime **out, const hop_config *config);
 
 /*
  * Shuts a runtime down: admits nothing new, lets what is left end for drain_ns, cancels it, waits for grace_ns, then
  * names in the log what is still there. With an attached base it turns the base meanwhile, so call it from the thread
- * that dispatches, outside of a dispatch. Context: plain thread; blocks. Errors: 0, or the first error of the root
- * scope; -EINVAL (null, or not a live runtime: freed before, say); -EPERM (attached, and not the thread that
- * dispatches); -EDEADLK from one of its own tasks, jobs or callbacks; -ETIMEDOUT if something survived: the runtime
- * is not freed, and the call can be made again.
+ * that dispatches, outside of a dispatch.
+ * Context: plain thread; blocks.
+ * Errors: 0, or the first error of the root scope; -EINVAL (null, or not a live runtime: freed before, say); -EPERM
+ * (attached, and not the thread that dispatches); -EDEADLK from one of its own tasks, jobs or callbacks; -ETIMEDOUT
+ * if something survived: the runtime is not freed, and the call can be made again.
  */
 HOP_API int hop_runtime_free(hop_runtime *runtime);
 

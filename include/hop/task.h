@@ -22,10 +22,11 @@ struct hop_scope {
 
 /*
  * Opens a scope in the calling task. It must be closed by the same task before the frame that holds it ends, and
- * scopes close in the reverse order of opening. A cancelled task cancels its open scopes. Context: task, at home or
- * on a worker; plain thread (a scope of the thread, with the thread's runtime). Owns: the storage stays the caller's,
- * and must not move. Errors: -EINVAL (null), -ENODEV (no runtime), -EWOULDBLOCK (in a job or callback, which could
- * not wait for the close).
+ * scopes close in the reverse order of opening. A cancelled task cancels its open scopes.
+ * Context: task, at home or on a worker; plain thread (a scope of the thread, with the thread's runtime).
+ * Owns: the storage stays the caller's, and must not move.
+ * Errors: -EINVAL (null), -ENODEV (no runtime), -EWOULDBLOCK (in a job or callback, which could not wait for the
+ * close).
  */
 HOP_API int hop_scope_open(hop_scope *scope);
 

@@ -74,7 +74,8 @@ static inline struct hop__loop *hop__loop_of(struct hop__executor *executor)
 
 /*
  * A loop on a base of its own (attached is NULL), or on the user's, which the calling thread will dispatch. hooks may
- * be NULL. Errors: -ENOMEM, -EMFILE, -ENFILE, -EAGAIN (64 loops are all a process can have).
+ * be NULL.
+ * Errors: -ENOMEM, -EMFILE, -ENFILE, -EAGAIN (64 loops are all a process can have).
  */
 int hop__loop_new(struct hop__loop **out, struct hop_runtime *rt, int index, struct event_base *attached,
                   const struct hop__loop_hooks *hooks);
@@ -97,7 +98,8 @@ void hop__loop_ring(struct hop__loop *loop);
 
 /*
  * Attached base, on the thread that dispatches, outside of a dispatch: turns the base once, at most for timeout; the
- * user's events run too. Errors: -EDEADLK (inside a dispatch), -EIO (the base failed).
+ * user's events run too.
+ * Errors: -EDEADLK (inside a dispatch), -EIO (the base failed).
  */
 int hop__loop_poll(struct hop__loop *loop, hop_ns timeout);
 

@@ -14,6 +14,8 @@ struct hop__stack {
     size_t bytes;   /* usable, without the guard */
 };
 
+#define HOP__STACK_BYTES_MAX ((size_t)1 << 40)
+
 struct hop__stack_pool {
     pthread_mutex_t lock;
     void *free;         /* a list through the top words of the free stacks */

@@ -274,7 +274,8 @@ int hop_spawn(hop_scope *scope, hop_fn *fn, void *arg, const hop_task_options *o
     struct hop__task *t;
     int rc;
 
-    if (!fn || !hop__scope_is_open(s) || (options && options->size != sizeof *options))
+    if (!fn || !hop__scope_is_open(s) ||
+        (options && (options->size != sizeof *options || options->stack_bytes > HOP__STACK_BYTES_MAX)))
         return -EINVAL;
     home = choose_loop(s->runtime, options ? options->loop : 0);
     if (!home)

@@ -6,10 +6,7 @@
  * deque is empty whenever it is here: what a job forks it also joins.) Finding nothing it searches for as long as a
  * wake-up would cost, at most half of the workers at a time, and then sleeps.
  *
- * Producers wake somebody only if there are sleepers and nobody searches. A searcher that finds work and was the last
- * one wakes the next, so that a burst spreads. A searcher that gives up announces its sleep and then looks at
- * everything once more behind a heavy fence; so what a producer left because it saw a searcher is found by that
- * searcher.
+ * Whom to wake, and how nobody sleeps through work, is in idle.h.
  */
 #include "config.h"
 
@@ -219,58 +216,12 @@ static void run(struct hop__worker *w, struct find *f)
 
 /* --- waking and sleeping --- */
 
-/* Chooses a sleeper and gives it a searcher's place before it wakes, so that nobody else is woken for the same work. */
 void hop__pool_wake_one(struct hop__pool *pool)
 {
-    int word;
+    int id = hop__idle_choose(&pool->idle, pool->nworkers);
 
-    for (word = 0; word * 64 < pool->nworkers; word++) {
-        uint64_t bits = hop__load(&pool->idle[word], relaxed);
-
-        while (bits) {
-            uint64_t bit = bits & -bits;
-
-            if (hop__fetch_and(&pool->idle[word], ~bit, relaxed) & bit) {
-                hop__fetch_sub(&pool->sleepers, 1, relaxed);
-                hop__fetch_add(&pool->searching, 1, relaxed);
-                hop__unpark(&pool->workers[word * 64 + __builtin_ctzll(bit)].park);
-                return;
-            }
-            bits &= ~bit;
-        }
-    }
-}
-
-static uint64_t idle_bit(const struct hop__worker *w)
-{
-    return UINT64_C(1) << (w->id % 64);
-}
-
-/* Before hop__park_prepare, whose fence orders it. */
-static void enlist(struct hop__worker *w)
-{
-    hop__fetch_add(&w->pool->sleepers, 1, relaxed);
-    hop__fetch_or(&w->pool->idle[w->id / 64], idle_bit(w), relaxed);
-}
-
-/*
- * A waker has taken our bit. Asked after hop__park_prepare (whose fence pairs with that in the waker's unpark): the
- * waker may have come so early that it did not see that we may sleep.
- */
-static bool was_chosen(struct hop__worker *w)
-{
-    return !(hop__load(&w->pool->idle[w->id / 64], relaxed) & idle_bit(w));
-}
-
-/* True: a waker chose us, and we have a searcher's place. */
-static bool delist(struct hop__worker *w)
-{
-    uint64_t bit = idle_bit(w);
-
-    if (!(hop__fetch_and(&w->pool->idle[w->id / 64], ~bit, relaxed) & bit))
-        return true;
-    hop__fetch_sub(&w->pool->sleepers, 1, relaxed);
-    return false;
+    if (id >= 0)
+        hop__unpark(&pool->workers[id].park);
 }
 
 static bool work_in_sight(struct hop__pool *pool)
@@ -307,34 +258,29 @@ static bool sleep_on(struct hop__worker *w)
     uint32_t key;
 
     if (!bench)
-        enlist(w);
+        hop__idle_enlist(&pool->idle, w->id);
     key = hop__park_prepare(&w->park);
     if (must_leave(pool) || hop__inbox_ready(&w->inbox) || bench != on_bench(w) ||
-        (!bench && (was_chosen(w) || work_in_sight(pool)))) {
+        (!bench && (hop__idle_chosen(&pool->idle, w->id) || work_in_sight(pool)))) {
         hop__park_cancel(&w->park, key);
     } else {
         count(&w->parks);
         hop__park_wait(&w->park, key);
     }
-    return bench ? false : delist(w);
+    return bench ? false : hop__idle_delist(&pool->idle, w->id);
 }
 
 /* Gives up a searcher's place; whoever was the last and leaves work behind wakes the next. */
 static void stop_searching(struct hop__pool *pool)
 {
-    if (hop__fetch_sub(&pool->searching, 1, seq_cst) == 1 && hop__load(&pool->sleepers, relaxed) > 0 &&
-        work_in_sight(pool))
+    if (hop__idle_stop_search(&pool->idle) && work_in_sight(pool))
         hop__pool_wake_one(pool);
 }
 
+/* At most half of the workers search. */
 static bool start_searching(struct hop__pool *pool)
 {
-    int most = (hop__load(&pool->active, relaxed) + 1) / 2;
-
-    if (hop__load(&pool->searching, relaxed) >= most)
-        return false;
-    hop__fetch_add(&pool->searching, 1, relaxed);
-    return true;
+    return hop__idle_start_search(&pool->idle, (hop__load(&pool->active, relaxed) + 1) / 2);
 }
 
 /* With a searcher's place. True: found, and the place is given up. */

@@ -15,10 +15,11 @@
 #include "bridge/thread.h"
 #include "compute/budget.h"
 #include "compute/deque.h"
+#include "compute/idle.h"
 #include "compute/qos.h"
 #include "compute/topology.h"
 
-enum { HOP__WORKERS_MAX = 1024, HOP__IDLE_WORDS = HOP__WORKERS_MAX / 64 };
+enum { HOP__WORKERS_MAX = HOP__IDLE_WORDS * 64 };
 
 /* A forked half. It lives in the frame of the join that waits for it. */
 struct hop__job {
@@ -67,10 +68,7 @@ struct hop__pool {
     struct hop__admission *overflow_first, **overflow_last;
     hop__atomic(int) overflow;
 
-    /* Who sleeps and who looks for work; together they tell a producer whether to wake somebody. */
-    hop__atomic(int) sleepers __attribute__((aligned(HOP__CACHE_LINE)));
-    hop__atomic(int) searching;
-    hop__atomic(uint64_t) idle[HOP__IDLE_WORDS]; /* a bit for each sleeping worker that may be given work */
+    struct hop__idle idle __attribute__((aligned(HOP__CACHE_LINE)));
 
     hop__atomic(int) active __attribute__((aligned(HOP__CACHE_LINE))); /* workers below this number compute */
     hop__atomic(int) stop;
@@ -122,11 +120,11 @@ void hop__worker_becomes_busy(struct hop__worker *w);
 void hop__worker_becomes_idle(struct hop__worker *w);
 void hop__job_run(struct hop__worker *w, struct hop__job *job);
 
-/* After work was made visible: wakes a sleeper unless somebody is looking for work already. */
+/* After work was made visible: wakes a sleeper unless somebody is looking for work already (idle.h). */
 static inline void hop__pool_notify(struct hop__pool *pool)
 {
     hop__fence_light(); /* pairs with the heavy one of a worker that goes to sleep */
-    if (__builtin_expect(hop__load(&pool->sleepers, relaxed) > 0, 0) && !hop__load(&pool->searching, relaxed))
+    if (hop__idle_wants_waking(&pool->idle))
         hop__pool_wake_one(pool);
 }
 

@@ -56,9 +56,10 @@ enum hop__qos_profile hop__qos_choose(enum hop__qos_profile asked, bool own_cgro
 const char *hop__qos_name(enum hop__qos_profile profile);
 
 /*
- * Act on the calling thread; to call them twice is harmless. Errors: -EPERM (privilege, or a seccomp filter), -ENOSYS
- * and the like are part of life: the caller notes it and goes on, the thread then runs as it did.
- * A loop on a thread that is already SCHED_FIFO, SCHED_RR or SCHED_DEADLINE keeps its policy.
+ * Act on the calling thread; to call them twice is harmless.
+ * Errors: -EPERM (privilege, or a seccomp filter), -ENOSYS and the like are part of life: the caller notes it and
+ * goes on, the thread then runs as it did. A loop on a thread that is already SCHED_FIFO, SCHED_RR or SCHED_DEADLINE
+ * keeps its policy.
  */
 int hop__qos_apply_worker(enum hop__qos_profile profile);
 int hop__qos_apply_loop(enum hop__qos_profile profile);
@@ -68,7 +69,8 @@ int hop__qos_save(struct hop__qos_saved *saved);
 
 /*
  * Gives the calling thread what save found. Where the thread may not drop RESET_ON_FORK (no CAP_SYS_NICE), that flag
- * stays and this is a success. Errors: as above; -EPERM on a worker that is SCHED_IDLE or was made nicer.
+ * stays and this is a success.
+ * Errors: as above; -EPERM on a worker that is SCHED_IDLE or was made nicer.
  */
 int hop__qos_restore(const struct hop__qos_saved *saved);
 

@@ -96,7 +96,7 @@ int hop_parallel_reduce(size_t lo, size_t hi, hop_fold_fn *fold, hop_combine_fn 
     struct reduction r = { lo, hi, 1, fold, combine, arg, result, value_bytes, 0, options ? options->width : 0, NULL };
     size_t least;
 
-    if (!fold || !combine || !result || !value_bytes || hi < lo ||
+    if (!fold || !combine || !result || !value_bytes || value_bytes > PTRDIFF_MAX || hi < lo ||
         (options && (options->size != sizeof *options || options->width < 0)))
         return -EINVAL;
     if (lo == hi)

@@ -26,10 +26,11 @@ struct hop__place {
 };
 
 /*
- * Looks at the machine from the calling thread, whose affinity mask becomes the allowed mask.
- * Call it early, from a thread that the program has not pinned on purpose: a mask of one place together with
- * OMP_PROC_BIND, OMP_PLACES, GOMP_CPU_AFFINITY or KMP_AFFINITY in the environment is taken for the runtime's doing.
- * Owns: *out until hop__topology_close. Errors: -ENOMEM; -EINVAL or what hwloc says when it finds no machine at all.
+ * Looks at the machine from the calling thread, whose affinity mask becomes the allowed mask. Call it early, from a
+ * thread that the program has not pinned on purpose: a mask of one place together with OMP_PROC_BIND, OMP_PLACES,
+ * GOMP_CPU_AFFINITY or KMP_AFFINITY in the environment is taken for the runtime's doing.
+ * Owns: *out until hop__topology_close.
+ * Errors: -ENOMEM; -EINVAL or what hwloc says when it finds no machine at all.
  */
 int hop__topology_open(struct hop__topology **out);
 
