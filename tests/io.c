@@ -731,5 +731,47 @@ START_TEST(churning)
 }
 END_TEST
 
+static int write_later(void *arg)
+{
+    must_eq(hop_sleep(HOP_MS), 0);
+    return hop_write(hop_int(arg), "x", 1) == 1 ? 0 : -EIO;
+}
+
+/* What a library does that has descriptors of its own: the loop is not told, and the number comes again. */
+static int closed_behind_main(void *arg)
+{
+    int first = -1;
+
+    (void)arg;
+    for (int i = 0; i < 5; i++) {
+        hop_scope scope;
+        int pipes[2];
+        char c;
+
+        must_eq(pipe(pipes), 0);
+        must(first < 0 || pipes[0] == first);
+        first = pipes[0];
+        must_eq(hop_scope_open(&scope), 0);
+        must_eq(hop_spawn(&scope, write_later, hop_ptr(pipes[1]), NULL), 0);
+        hop_within(5 * HOP_SEC) {
+            if (i % 2)
+                must_eq(hop_read(pipes[0], &c, 1), 1);
+            else
+                must_eq(hop_wait_fd(pipes[0], HOP_READABLE), HOP_READABLE);
+        }
+        must_eq(hop_scope_close(&scope), 0);
+        close(pipes[0]);
+        close(pipes[1]);
+    }
+    return 0;
+}
+
+START_TEST(closed_behind)
+{
+    run_main(closed_behind_main);
+}
+END_TEST
+
 RUN_TESTS("io", sockets, streams_of_all_kinds, flags_stay, eventfds, peer_gone, files, stale_class, errors, in_jobs,
-          deadline_cancel_close, cancelled_before, wait_fd, plain_threads, from_workers, closed_elsewhere, churning)
+          deadline_cancel_close, cancelled_before, wait_fd, plain_threads, from_workers, closed_elsewhere, churning,
+          closed_behind)

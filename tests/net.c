@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -151,6 +152,17 @@ static int client(void *arg)
 
 static int listener; /* for the test of plain threads too */
 
+/* A bare system has no /etc/hosts. */
+static bool localhost_is_known(void)
+{
+    struct addrinfo *list;
+
+    if (getaddrinfo("localhost", NULL, NULL, &list))
+        return false;
+    freeaddrinfo(list);
+    return true;
+}
+
 static void conversation(const char *address, bool from_threads)
 {
     char local[200];
@@ -185,7 +197,8 @@ static int conversations_main(void *arg)
     snprintf(address, sizeof address, "unix:%s/socket", name);
     conversation("tcp:127.0.0.1:0", false);
     conversation("tcp:[::1]:0", false);
-    conversation("tcp:localhost:0", false);
+    if (localhost_is_known())
+        conversation("tcp:localhost:0", false);
     conversation(address, false);
     must_eq(hop_listen(address), -EADDRINUSE); /* the file is its owner's to remove */
     must_eq(hop_dial(address), -ECONNREFUSED);
@@ -209,7 +222,8 @@ START_TEST(plain_threads)
 
     ck_assert_int_eq(hop_runtime_new(&rt, NULL), 0);
     conversation("tcp:127.0.0.1:0", true); /* tasks that serve, started and closed by this thread */
-    conversation("tcp:localhost:0", true);
+    if (localhost_is_known())
+        conversation("tcp:localhost:0", true);
     ck_assert_int_eq(hop_runtime_free(rt), 0);
     ck_assert_int_eq(settled_descriptors(before), before);
 }
@@ -282,7 +296,7 @@ static int wrong_main(void *arg)
     must_eq(hop_close(fd), 0);
     must_eq(hop_dial(local), -ECONNREFUSED);
     snprintf(text, sizeof text, "tcp:localhost:%d", port_of(local));
-    must_eq(hop_dial(text), -ECONNREFUSED); /* each of its addresses */
+    must_eq(hop_dial(text), localhost_is_known() ? -ECONNREFUSED : -ENOENT); /* each of its addresses */
     must_eq(hop_listen("tcp:203.0.113.7:0"), -EADDRNOTAVAIL);
     must_eq(hop_listen("unix:/no/such/directory/x"), -ENOENT);
     must_eq(hop_dial("unix:/no/such/socket"), -ENOENT);

@@ -367,7 +367,7 @@ static int probe_topology(struct hop__topology *t, int cpus, bool early_region)
         return PROBE_MASK;
     if (pthread_create(&thread, NULL, count_cpus, &inherited) || pthread_join(thread, NULL) || inherited != cpus)
         return PROBE_THREAD;
-    if (early_region && cpus > 1 && !strstr(describe(t), "gave back"))
+    if (early_region && cpus > 1 && access("/sys/devices/system/cpu", F_OK) == 0 && !strstr(describe(t), "gave back"))
         return PROBE_NOTE;
     hop__topology_places(t, &place, 1);
     if (hop__topology_pin(t, &place) < 0 || hop__topology_unpin(t) < 0)

@@ -2,9 +2,10 @@
 /*
  * hop/io.h: reading and writing file descriptors: sockets, pipes, terminals, regular files.
  *
- * Descriptors are plain ints. A call first tries the system call and waits only if it must; regular files are read and
- * written by the blocking lane. Descriptors need not be non-blocking and their flags are not changed. A descriptor that
- * a task has waited on must be closed with hop_close, not close(2): the loop knows it.
+ * Descriptors are plain ints. A call first tries the system call and waits only if it must; regular files are read
+ * and written by the blocking lane. Descriptors need not be non-blocking and their flags are not changed. Close a
+ * descriptor that tasks wait on with hop_close, not close(2), which nobody is told of: they would wait on. (A number
+ * that was closed by close(2) while nobody waited, and came again, is recognised.)
  *
  * Context of all of these: task (suspends; inside hop_on_cpu it comes back to the same worker), plain thread (blocks),
  * job, hop_on_team and callback: -EWOULDBLOCK.

@@ -19,6 +19,7 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <hop/io.h>
 
@@ -29,6 +30,8 @@ struct hop__fd {
     struct hop__loop *loop;
     int fd;
     short armed; /* what the event waits for */
+    dev_t device; /* and of which file, while armed */
+    ino_t inode;
     struct waiter *first, **last;
 };
 
@@ -223,6 +226,25 @@ void hop__fd_forget_all(struct hop__loop *loop)
     loop->nfds = 0;
 }
 
+/*
+ * A descriptor that was closed by close(2), by a library that owns it say, takes its registration along, and its number
+ * may be another file's now. One fstat a wait tells, where a wait would otherwise last for ever.
+ */
+static int check_identity(struct hop__fd *e)
+{
+    struct stat now;
+
+    if (fstat(e->fd, &now) < 0)
+        return -errno;
+    if (e->armed && !e->first && (now.st_dev != e->device || now.st_ino != e->inode)) {
+        event_del(event_of(e));
+        e->armed = 0;
+    }
+    e->device = now.st_dev;
+    e->inode = now.st_ino;
+    return 0;
+}
+
 int hop__fd_sleep(struct hop__wait *w, int fd, int events)
 {
     struct hop__loop *loop = hop__loop_of(w->task->home);
@@ -230,6 +252,8 @@ int hop__fd_sleep(struct hop__wait *w, int fd, int events)
     struct hop__fd *e;
     int rc = get_entry(loop, fd, &e);
 
+    if (!rc)
+        rc = check_identity(e);
     if (rc < 0)
         return rc;
     hop__wait_node_init(w, &me.node, 0);

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <hwloc.h>
 #include <hwloc/linux.h>
@@ -197,6 +198,8 @@ static int read_machine(struct hop__topology *t)
     /* Without it the x86 backend would walk this thread over all CPUs; all it could add, sysfs tells already. */
     hwloc_topology_set_flags(t->hw, HWLOC_TOPOLOGY_FLAG_DONT_CHANGE_BINDING);
 #endif
+    if (access("/sys/devices/system/cpu", F_OK) < 0) /* it would say so on stderr, and find no more than the others */
+        hwloc_topology_set_components(t->hw, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, "linux");
     if (hwloc_topology_load(t->hw) < 0)
         return errno ? -errno : -EINVAL;
     t->mask_known = kernel_tells_masks() && hwloc_linux_get_tid_cpubind(t->hw, 0, t->mask) == 0;
