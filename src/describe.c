@@ -111,7 +111,8 @@ static void describe_runtime(struct hop__house *h, FILE *out)
                 (long long)(c->moderate_ns / HOP_US));
     else
         fprintf(out, "moderation: off\n");
-    fprintf(out, "spinning: %s\n", c->no_spin ? "off (no_spin)" : "at most as long as a wake-up costs");
+    fprintf(out, "spinning: %s\n",
+            c->no_spin ? "off (asked for, or more threads than CPUs)" : "at most as long as a wake-up costs");
     fprintf(out, "blocking lane: at most %d threads\n", c->blocking_threads);
     fprintf(out, "stacks: %zu KiB each, guarded by %s\n", c->stack_bytes / 1024, hop__stack_guard_kind());
 }

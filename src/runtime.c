@@ -29,6 +29,27 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct hop_runtime *list; /* the first made first */
 
+/*
+ * A child of fork has none of the threads: for it there is no runtime, so that calls fail instead of waiting for ever.
+ * It may exec, or make a runtime of its own if its OpenMP runtime survives a fork.
+ */
+static void forget_in_child(void)
+{
+    struct hop__thread *self = hop__self();
+
+    pthread_mutex_init(&list_lock, NULL);
+    list = NULL;
+    self->executor = NULL;
+    self->task = NULL;
+    self->worker = NULL;
+    self->runtime = NULL;
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, forget_in_child);
+}
+
 static bool is_live(struct hop_runtime *rt)
 {
     struct hop_runtime *r;
@@ -208,12 +229,14 @@ static int add_loop(struct hop__house *h, int i, bool lend)
 /* lend: the caller will turn the first loop. */
 static int build(struct hop__house **out, const hop_config *config, bool lend)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct hop__house *h;
     struct hop_runtime *rt;
     int i, rc = config ? check(config) : 0;
 
     if (rc < 0)
         return rc;
+    pthread_once(&once, watch_forks);
     h = calloc(1, sizeof *h);
     if (!h)
         return -ENOMEM;
@@ -252,9 +275,12 @@ static int build(struct hop__house **out, const hop_config *config, bool lend)
 static void cancel_everything(struct hop_runtime *rt)
 {
     struct hop__task *t, *janitor = hop__self()->task;
+    struct hop__scope *s;
 
     hop__scope_cancel(&rt->root, -ECANCELED);
     pthread_mutex_lock(&rt->tasks_lock);
+    for (s = rt->thread_scopes; s; s = s->outer)
+        hop__scope_cancel(s, -ECANCELED);
     for (t = rt->tasks; t; t = t->list_next)
         if (t != janitor)
             hop__task_cancel(t, -ECANCELED);
@@ -264,9 +290,9 @@ static void cancel_everything(struct hop_runtime *rt)
 /* Everything has ended but the task that asks, if it is one. */
 static bool is_quiet(struct hop_runtime *rt)
 {
-    uint64_t mine = hop__self()->task ? 1 : 0;
+    uint64_t mine = hop__self()->task ? 1 : 0, ended = hop__load(&rt->tasks_ended, acquire); /* before spawned */
 
-    return !callers_of(rt) && hop__load(&rt->tasks_ended, acquire) + mine == hop__load(&rt->tasks_spawned, relaxed);
+    return ended + mine == hop__load(&rt->tasks_spawned, relaxed) && !callers_of(rt);
 }
 
 static int wait_until_quiet(struct hop_runtime *rt, hop_ns span)
@@ -368,6 +394,7 @@ int hop_run(hop_fn *main, void *arg, const hop_config *config)
     struct hop__house *h;
     hop_scope scope;
     struct janitor j = { .main = main, .arg = arg };
+    struct hop_runtime *used = hop__self()->runtime; /* by hop_runtime_use */
     int rc, root;
 
     if (!main || (config && config->base))
@@ -379,16 +406,17 @@ int hop_run(hop_fn *main, void *arg, const hop_config *config)
         return rc;
     j.runtime = &h->runtime;
     rc = start_janitor(&j, (struct hop__scope *)&scope);
-    if (!rc) {
+    if (!rc)
         hop__loop_run(h->loops[0], &j.done);
-        end_janitor((struct hop__scope *)&scope);
-        rc = j.rc;
-    }
+    hop__self()->runtime = used;
+    end_janitor((struct hop__scope *)&scope);
     delist(&h->runtime);
-    if (rc < 0)
-        return rc; /* something survived: its threads still use the house */
+    if (j.rc < 0)
+        return j.rc; /* something survived: its threads still use the house */
     root = outcome_of_root(&h->runtime);
     take_down(h);
+    if (rc < 0)
+        return rc;
     return j.main_result < 0 ? j.main_result : root < 0 ? root : j.main_result;
 }
 
@@ -415,14 +443,13 @@ static int settle_attached(struct hop__house *h)
     hop_scope scope;
     int rc = hop__loop_poll(h->loops[0], 0);
 
-    if (!rc)
-        rc = start_janitor(&j, (struct hop__scope *)&scope);
     if (rc < 0)
         return rc;
-    while (!hop__load(&j.done, acquire))
+    rc = start_janitor(&j, (struct hop__scope *)&scope);
+    while (!rc && !hop__load(&j.done, acquire))
         hop__loop_poll(h->loops[0], 10 * HOP_MS);
     end_janitor((struct hop__scope *)&scope);
-    return j.rc;
+    return rc < 0 ? rc : j.rc;
 }
 
 int hop_runtime_free(hop_runtime *rt)

@@ -98,8 +98,8 @@ static inline hop_case hop_on_after(hop_ns ns)
  * are ready one is taken at random, so that none starves. hop_on_after(0) makes it a poll.
  * Context: task (suspends), plain thread (blocks), job or callback: -EWOULDBLOCK if it had to wait.
  * Owns: items and futures stay the caller's, for the length of the call.
- * Errors: -EINVAL (no cases, more than HOP_SELECT_MAX, a null in a case), -EBUSY (a future awaited elsewhere),
- * -ECANCELED, -ETIMEDOUT, -EWOULDBLOCK.
+ * Errors: -EINVAL (no cases, more than HOP_SELECT_MAX, a null in a case), -EBUSY (a future awaited elsewhere, or
+ * twice here), -ECANCELED, -ETIMEDOUT, -EWOULDBLOCK.
  */
 HOP_API int hop_select(hop_case *cases, size_t n);
 

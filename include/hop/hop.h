@@ -15,6 +15,9 @@
  * Inside hop_on_cpu and hop_on_blocking calls that wait work, and come back to the same thread; inside hop_on_team they
  * return -EWOULDBLOCK, because the whole pool would wait with them.
  *
+ * A task inside hop_on_blocking keeps its thread while it waits there: if all threads of the lane
+ * (hop_config.blocking_threads) wait for tasks that need the lane themselves, none goes on.
+ *
  * A block ends exactly once however it is left: at its end, or by return, break or goto. break leaves the block, not a
  * loop around it; where that matters use the begin and end functions. Do not leave a block by longjmp, nor end the
  * thread inside it.

@@ -71,10 +71,11 @@ HOP_API int hop_runtime_new(hop_runtime **out, const hop_config *config);
  * Shuts a runtime down: admits nothing new, lets what is left end for drain_ns, cancels it, waits for grace_ns, then
  * names in the log what is still there. With an attached base it turns the base meanwhile, so call it from the thread
  * that dispatches, outside of a dispatch.
- * Context: plain thread; blocks.
+ * Context: plain thread; blocks. One caller at a time.
  * Errors: 0, or the first error of the root scope; -EINVAL (null, or not a live runtime: freed before, say); -EPERM
  * (attached, and not the thread that dispatches); -EDEADLK from one of its own tasks, jobs or callbacks; -ETIMEDOUT
- * if something survived: the runtime is not freed, and the call can be made again.
+ * if something survived: the runtime is not freed, and the call can be made again; so it is with -ENOMEM and
+ * -EAGAIN (attached: no stack for the task that waits).
  */
 HOP_API int hop_runtime_free(hop_runtime *runtime);
 

@@ -18,6 +18,7 @@
 
 #include <event2/event.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -294,6 +295,8 @@ void hop__loop_free(struct hop__loop *loop)
 
     if (!loop)
         return;
+    while (hop__load(&loop->strangers, acquire)) /* L2 */
+        sched_yield();
     before = visit(loop);
     hop__fd_loop_close(loop);
     do {

@@ -78,14 +78,37 @@ bool hop__loop_is_mine(struct hop__loop *loop)
            (!loop->own_base && pthread_equal(hop__load(&loop->thread, relaxed), pthread_self()));
 }
 
+/* A thread of the same runtime, which is joined before its loops are freed. */
+static bool is_colleague(const struct hop__loop *loop)
+{
+    const struct hop__executor *mine = hop__self()->executor;
+
+    return mine && mine->runtime == loop->executor.runtime;
+}
+
+static void push_and_ring(struct hop__loop *loop, struct hop__runnable *r)
+{
+    if (hop__inbox_push(&loop->inbox, r))
+        hop__loop_ring(loop);
+}
+
+/*
+ * What is pushed may be the last that the runtime waits for: a thread that is none of its own could then find the loop
+ * gone when it rings. So those are counted, and the loop is not freed under their hands.
+ */
 static void post(struct hop__executor *executor, struct hop__runnable *r)
 {
     struct hop__loop *loop = hop__loop_of(executor);
 
-    if (on_own_thread(loop))
+    if (on_own_thread(loop)) {
         fifo_push(&loop->posted, r);
-    else if (hop__inbox_push(&loop->inbox, r))
-        hop__loop_ring(loop);
+    } else if (is_colleague(loop)) {
+        push_and_ring(loop, r);
+    } else {
+        hop__fetch_add(&loop->strangers, 1, relaxed); /* the push below orders it for who takes what was pushed */
+        push_and_ring(loop, r);
+        hop__fetch_sub(&loop->strangers, 1, release); /* L1: the last touch; pairs with L2 in hop__loop_free */
+    }
 }
 
 static void ready(struct hop__executor *executor, struct hop__task *t)

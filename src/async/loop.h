@@ -37,6 +37,7 @@ struct hop__loop {
     struct hop__inbox inbox;
     struct hop__loop_hooks hooks;
     hop__atomic(uint64_t) turns, moderated; /* relaxed: read for statistics only */
+    hop__atomic(int) strangers;             /* threads that are about to post, and none of the runtime's own */
 
     struct event_base *base;
     bool own_base;

@@ -42,7 +42,9 @@ void hop_deadline_end(hop_deadline *d)
 
     if (!t)
         return;
+    d->task = NULL;
     t->deadline = d->saved_ns;
     t->shield -= d->shield;
-    d->task = NULL;
+    if (d->shield && !t->shield && hop__load(&t->reason, relaxed))
+        hop__task_cancel_scopes(t, true); /* what was opened inside and is still open */
 }

@@ -97,9 +97,11 @@ int hop_offload_with(hop_fn *fn, void *arg, const hop_offload_options *options)
     if (!fn || (options && options->size != sizeof *options) || (options && options->place > HOP_POOL))
         return -EINVAL;
     if (hop__computes_here(self)) {
+        int rc = hop_cancelled();
+
         if (wanted && wanted != self->runtime)
             return -EINVAL;
-        return hop__job_call(fn, arg);
+        return rc < 0 ? rc : hop__job_call(fn, arg);
     }
     if (self->executor && wanted && wanted != self->runtime)
         return -EINVAL;
@@ -121,25 +123,39 @@ static int queue(struct hop_runtime *rt, const struct hop__work *work)
     return 0;
 }
 
+static int submit(struct hop__scope *s, struct hop__work *work)
+{
+    struct hop__thread *self = hop__self();
+    int rc = hop__scope_admit(s);
+
+    if (rc < 0)
+        return rc;
+    work->cancel.reason = &s->reason;
+    if (self->task)
+        work->cancel.deadline = self->task->deadline;
+    else if (self->cancel)
+        work->cancel.deadline = self->cancel->deadline;
+    rc = queue(s->runtime, work);
+    if (rc < 0)
+        hop__scope_discharge(s, 0);
+    return rc;
+}
+
 int hop_submit(hop_scope *scope, hop_future *future, hop_fn *fn, void *arg)
 {
     struct hop__scope *s = (struct hop__scope *)scope;
-    struct hop__thread *self = hop__self();
     struct hop__work work = { fn, arg, (struct hop__future *)future, s, { NULL, HOP_FOREVER } };
+    bool plain = !hop__self()->executor;
+    struct hop_runtime *rt;
     int rc;
 
     if (!fn || !hop__scope_is_open(s))
         return -EINVAL;
-    rc = hop__scope_admit(s);
-    if (rc < 0)
-        return rc;
-    work.cancel.reason = &s->reason;
-    if (self->task)
-        work.cancel.deadline = self->task->deadline;
-    else if (self->cancel)
-        work.cancel.deadline = self->cancel->deadline;
-    rc = queue(s->runtime, &work);
-    if (rc < 0)
-        hop__scope_discharge(s, 0);
+    rt = s->runtime;
+    if (plain && !hop__runtime_acquire(rt)) /* so that it is not freed under our hands */
+        return -EINVAL;
+    rc = submit(s, &work);
+    if (plain)
+        hop__runtime_release(rt);
     return rc;
 }

@@ -42,6 +42,7 @@ struct hop_runtime {
 
     pthread_mutex_t tasks_lock; /* the list of all tasks, for shutdown and reports */
     struct hop__task *tasks;
+    struct hop__scope *thread_scopes; /* of plain threads: likewise */
 
     hop__atomic(uint64_t) tasks_spawned, tasks_ended;
     hop__atomic(unsigned) next_loop; /* for spawns from outside */

@@ -6,10 +6,10 @@
  * last touch: the closer may then return from the frame that holds the scope. The owner gives his place up in join, so
  * zero is reached once, after the close has begun.
  *
- * A child that fails notes its error and cancels the others before it is counted out. Cancelling walks down the tree
- * of scopes, child tasks, their open scopes, holding the lock of each level while it works below: a task cannot leave
- * a scope, nor close one of its own, without that lock, so nothing ends under the walker's hands. Locks are taken
- * downwards only.
+ * A child that fails notes its error and cancels the others before it is counted out. Cancelling tells the child tasks,
+ * under the scope's lock, without which none can leave; each is told by a node to its home loop, and passes the news on
+ * to its own open scopes there (task.c). So a tree of any depth is told without walking it in one go. Locks are taken
+ * downwards only: the runtime's, a task's, a scope's.
  */
 #include "config.h"
 
@@ -29,6 +29,7 @@ void hop__scope_init(struct hop__scope *s, struct hop_runtime *runtime)
     hop__init(&s->error, 0);
     hop__init(&s->reason, 0);
     s->root = false;
+    s->shielded = false;
     pthread_mutex_init(&s->lock, NULL);
     s->children = NULL;
     hop__init(&s->empty.word, HOP__EMPTY);
@@ -126,7 +127,33 @@ static int open_in_thread(struct hop__scope *s)
     if (!rt)
         return -ENODEV;
     hop__scope_init(s, rt); /* keeps the runtime pinned until the close */
+    pthread_mutex_lock(&rt->tasks_lock);
+    s->outer = rt->thread_scopes;
+    s->link = &rt->thread_scopes;
+    if (s->outer)
+        s->outer->link = &s->outer;
+    rt->thread_scopes = s;
+    pthread_mutex_unlock(&rt->tasks_lock);
     return 0;
+}
+
+static void close_in_thread(struct hop__scope *s)
+{
+    struct hop_runtime *rt = s->runtime;
+
+    pthread_mutex_lock(&rt->tasks_lock);
+    *s->link = s->outer;
+    if (s->outer)
+        s->outer->link = s->link;
+    pthread_mutex_unlock(&rt->tasks_lock);
+    hop__runtime_release(rt);
+}
+
+static void close_in_task(struct hop__scope *s)
+{
+    pthread_mutex_lock(&s->owner->lock);
+    s->owner->scopes = s->outer;
+    pthread_mutex_unlock(&s->owner->lock);
 }
 
 int hop_scope_open(hop_scope *scope)
@@ -143,6 +170,7 @@ int hop_scope_open(hop_scope *scope)
         return open_in_thread(s);
     hop__scope_init(s, t->home->runtime);
     s->owner = t;
+    s->shielded = t->shield > 0;
     pthread_mutex_lock(&t->lock);
     s->outer = t->scopes;
     t->scopes = s;
@@ -176,13 +204,10 @@ int hop_scope_close(hop_scope *scope)
         return rc;
     rc = hop__scope_join(s);
     s->magic = 0;
-    if (s->owner) {
-        pthread_mutex_lock(&s->owner->lock);
-        s->owner->scopes = s->outer;
-        pthread_mutex_unlock(&s->owner->lock);
-    } else {
-        hop__runtime_release(s->runtime);
-    }
+    if (s->owner)
+        close_in_task(s);
+    else
+        close_in_thread(s);
     pthread_mutex_destroy(&s->lock);
     return rc;
 }

@@ -244,16 +244,19 @@ static int sleep_until_decided(struct selection *s)
     return 0;
 }
 
+/* The winner's channel is not looked at: its party is out of the list, and the channel may be freed already. */
 static void take_back(struct selection *s, int nfutures)
 {
-    int i;
+    int i, winner = hop__load(&s->selector.winner, acquire);
 
     for (i = 0; i < s->n; i++) {
         hop_case *c = &s->cases[i];
         struct hop__party *p = &s->parties[i];
         bool mine = true;
 
-        if (on_channel(c)) {
+        if (on_channel(c) && i == winner) {
+            mine = false;
+        } else if (on_channel(c)) {
             pthread_mutex_lock(&c->channel->lock);
             mine = p->queued;
             if (mine)

@@ -42,12 +42,19 @@ const char *hop__stack_guard_kind(void)
     return kind == GUARD_MADVISE ? "MADV_GUARD_INSTALL" : kind == GUARD_MPROTECT ? "mprotect" : "nothing yet";
 }
 
+static size_t whole_pages(size_t bytes)
+{
+    size_t page = hop__page_bytes(), least = 16 * 1024;
+
+    return ((bytes < least ? least : bytes) + page - 1) & ~(page - 1);
+}
+
 void hop__stack_pool_open(struct hop__stack_pool *pool, size_t bytes)
 {
     pthread_mutex_init(&pool->lock, NULL);
     pool->free = NULL;
     pool->count = 0;
-    pool->bytes = bytes;
+    pool->bytes = whole_pages(bytes);
 }
 
 /* The last word of a free stack links to the next; it is in the page that a task touches first anyway. */
@@ -99,8 +106,7 @@ int hop__stack_get(struct hop__stack_pool *pool, size_t bytes, struct hop__stack
     char *low;
     int rc;
 
-    bytes = (bytes + page - 1) & ~(page - 1);
-    out->bytes = bytes;
+    out->bytes = bytes = whole_pages(bytes);
     if (bytes == pool->bytes && (out->low = take_free(pool)))
         return 0;
     low = mmap(NULL, page + bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1,

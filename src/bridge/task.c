@@ -8,7 +8,8 @@
  *
  * A cancellation travels home like any other news: the canceller sets the reason and, if it was the first, posts the
  * task's cancel node to the home loop, under a lock of the parent scope that keeps the task alive. The task does not
- * end before that node has arrived.
+ * end before that node has arrived. There the task's own open scopes are cancelled, whose tasks get nodes of their own:
+ * so a tree of any depth is told without a stack as deep.
  */
 #include "config.h"
 
@@ -112,20 +113,31 @@ static void cancel_arrives(struct hop__runnable *node)
 {
     struct hop__task *t = (struct hop__task *)((char *)node - offsetof(struct hop__task, cancel_node));
 
+    hop__task_cancel_scopes(t, false);
     t->cancel_seen = true;
     hop__task_ready(t);
 }
 
 void hop__task_cancel(struct hop__task *t, int reason)
 {
-    struct hop__scope *s;
     int none = 0;
 
     if (hop__cas(&t->reason, &none, reason, acq_rel, relaxed))
         t->home->ops->post(t->home, &t->cancel_node);
+}
+
+void hop__task_cancel_scopes(struct hop__task *t, bool shield_ended)
+{
+    int reason = hop__load(&t->reason, relaxed);
+    struct hop__scope *s;
+
     pthread_mutex_lock(&t->lock);
-    for (s = t->scopes; s; s = s->outer)
-        hop__scope_cancel(s, reason);
+    for (s = t->scopes; s; s = s->outer) {
+        if (shield_ended)
+            s->shielded = false;
+        if (!s->shielded)
+            hop__scope_cancel(s, reason);
+    }
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -170,7 +182,6 @@ static void link_into_runtime(struct hop_runtime *rt, struct hop__task *t)
         rt->tasks->list_link = &t->list_next;
     rt->tasks = t;
     pthread_mutex_unlock(&rt->tasks_lock);
-    hop__fetch_add(&rt->tasks_spawned, 1, relaxed);
 }
 
 static void unlink_from_runtime(struct hop_runtime *rt, struct hop__task *t)
@@ -245,11 +256,11 @@ static struct hop__executor *choose_loop(struct hop_runtime *rt, int asked)
 
 static int new_task(struct hop_runtime *rt, const hop_task_options *o, struct hop__task **out)
 {
-    size_t least = 16 * 1024, bytes = o && o->stack_bytes ? o->stack_bytes : rt->config.stack_bytes;
+    size_t bytes = o && o->stack_bytes ? o->stack_bytes : rt->config.stack_bytes;
     struct hop__stack stack;
     struct hop__task *t;
     char *low;
-    int rc = hop__stack_get(&rt->stacks, bytes < least ? least : bytes, &stack);
+    int rc = hop__stack_get(&rt->stacks, bytes, &stack);
 
     if (rc < 0)
         return rc;
@@ -266,17 +277,13 @@ static int new_task(struct hop_runtime *rt, const hop_task_options *o, struct ho
     return 0;
 }
 
-int hop_spawn(hop_scope *scope, hop_fn *fn, void *arg, const hop_task_options *options)
+static int spawn(struct hop__scope *s, hop_fn *fn, void *arg, const hop_task_options *options)
 {
-    struct hop__scope *s = (struct hop__scope *)scope;
     struct hop__thread *self = hop__self();
     struct hop__executor *home;
     struct hop__task *t;
     int rc;
 
-    if (!fn || !hop__scope_is_open(s) ||
-        (options && (options->size != sizeof *options || options->stack_bytes > HOP__STACK_BYTES_MAX)))
-        return -EINVAL;
     home = choose_loop(s->runtime, options ? options->loop : 0);
     if (!home)
         return -EINVAL;
@@ -290,13 +297,32 @@ int hop_spawn(hop_scope *scope, hop_fn *fn, void *arg, const hop_task_options *o
         t->deadline = self->task->deadline;
     else if (self->cancel)
         t->deadline = self->cancel->deadline;
-    link_into_runtime(s->runtime, t);
+    hop__fetch_add(&s->runtime->tasks_spawned, 1, relaxed);
     rc = hop__scope_admit_task(s, t);
     if (rc < 0) {
-        unlink_from_runtime(s->runtime, t);
         bury(t, s->runtime);
         return rc;
     }
+    link_into_runtime(s->runtime, t); /* only what was admitted: whoever finds it there may cancel it */
     home->ops->enter(home, t);
     return 0;
+}
+
+int hop_spawn(hop_scope *scope, hop_fn *fn, void *arg, const hop_task_options *options)
+{
+    struct hop__scope *s = (struct hop__scope *)scope;
+    bool plain = !hop__self()->executor;
+    struct hop_runtime *rt;
+    int rc;
+
+    if (!fn || !hop__scope_is_open(s) ||
+        (options && (options->size != sizeof *options || options->stack_bytes > HOP__STACK_BYTES_MAX)))
+        return -EINVAL;
+    rt = s->runtime;
+    if (plain && !hop__runtime_acquire(rt)) /* so that it is not freed under our hands */
+        return -EINVAL;
+    rc = spawn(s, fn, arg, options);
+    if (plain)
+        hop__runtime_release(rt);
+    return rc;
 }

@@ -7,7 +7,7 @@
  * Field access:
  *   node, context, after a switch out: whoever the task was handed to, one at a time; the hand-over orders it
  *   parked, cancel_seen              : the home loop's thread
- *   deadline, shield, scopes         : the task itself; a canceller reads scopes under lock
+ *   deadline, shield, scopes         : the task itself; its loop reads scopes under lock when it is cancelled
  *   reason                           : any thread, atomic; set once
  *   sibling links                    : under the parent scope's lock; list links under the runtime's tasks_lock
  */
@@ -45,7 +45,7 @@ struct hop__task {
 
     struct hop__scope *parent;
     struct hop__task *sibling_next, **sibling_link;
-    pthread_mutex_t lock;      /* guards scopes against cancellers */
+    pthread_mutex_t lock;      /* guards scopes */
     struct hop__scope *scopes; /* open ones, innermost first */
     struct hop__task *list_next, **list_link;
     struct hop__admission admission; /* while it waits for a place in the pool's queue */
@@ -72,6 +72,9 @@ void hop__task_visit(struct hop__task *t, struct hop__executor *to);
 
 /* Tells the task to stop; only the first reason counts. The task must be kept alive by a lock of its parent's. */
 void hop__task_cancel(struct hop__task *t, int reason);
+
+/* For a cancelled task: passes it on to its open scopes, but for those in a shield, unless that has ended. */
+void hop__task_cancel_scopes(struct hop__task *t, bool shield_ended);
 
 /* Why the task should stop: 0, the reason, or -ETIMEDOUT. Knows shields. */
 int hop__task_interrupted(struct hop__task *t);

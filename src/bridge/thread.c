@@ -125,6 +125,8 @@ static void on_fault(int signal, siginfo_t *info, void *context)
         return;
     }
     sigaction(signal, &earlier, NULL); /* the fault comes again, without us */
+    if (info->si_code <= 0)
+        raise(signal); /* it was sent, and would not */
 }
 
 static void install(void)

@@ -35,6 +35,8 @@
 
 struct hop__job;
 
+enum { HOP__JOB_FORKED = 0, HOP__JOB_DONE = 1 }; /* of a job's state; in between, who stole it */
+
 struct hop__deque {
     hop__atomic(int64_t) bottom; /* the owner's line */
     int64_t top_seen;            /* the owner's last look at top: never more than top */
@@ -85,8 +87,15 @@ static inline struct hop__job *hop__deque_pop_owner(struct hop__deque *d)
     return job;
 }
 
-/* The oldest item, or NULL if there is none or another was faster. */
-static inline struct hop__job *hop__deque_steal_thief(struct hop__deque *d)
+/*
+ * The oldest item, or NULL if there is none or another was faster.
+ *
+ * done, if not NULL, becomes HOP__JOB_DONE by the owner: what he pushes after that is not taken. It is asked after
+ * D2: who has seen such a push sees that it is done, because D1 published that too. And the CAS below does not
+ * succeed for an index that was seen before and pushed anew: to push it again the owner must have popped it as the
+ * last item, which moves top.
+ */
+static inline struct hop__job *hop__deque_steal_thief(struct hop__deque *d, hop__atomic(uint32_t) *done)
 {
     int64_t top = hop__load(&d->top, acquire);
     struct hop__job *job;
@@ -95,6 +104,8 @@ static inline struct hop__job *hop__deque_steal_thief(struct hop__deque *d)
         return NULL;
     DEQUE_FENCE_THIEF();
     if (top >= hop__load(&d->bottom, DEQUE_STEAL))
+        return NULL;
+    if (done && hop__load(done, relaxed) == HOP__JOB_DONE)
         return NULL;
     job = hop__load(&d->items[top & (DEQUE_CAPACITY - 1)], relaxed);
     if (!hop__cas(&d->top, &top, top + 1, seq_cst, relaxed))

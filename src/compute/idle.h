@@ -20,6 +20,9 @@
  * found nothing it goes to sleep by the way above, and so looks again behind the fence: what a producer left because
  * it saw a searcher is found.
  *
+ * (A searcher that has found something looks without that fence: it may miss a fork that is still in its owner's store
+ * buffer, which then waits for the owner's next fork, or for the owner himself. Nothing is lost but a chance.)
+ *
  * All accesses are relaxed: only the fences of the park order them, and the work hands itself over.
  */
 #ifndef HOP_COMPUTE_IDLE_H

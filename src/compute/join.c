@@ -60,7 +60,7 @@ int hop__join_stolen(struct hop__worker *w, struct hop__job *job)
 
     while ((state = hop__load(&job->state, acquire)) != HOP__JOB_DONE) { /* J2 */
         struct hop__worker *thief = thief_of(w, state);
-        struct hop__job *descendant = thief ? hop__deque_steal_thief(&thief->deque) : NULL;
+        struct hop__job *descendant = thief ? hop__deque_steal_thief(&thief->deque, &job->state) : NULL;
 
         if (descendant) {
             hop__job_run(w, descendant);

@@ -165,7 +165,7 @@ static struct hop__job *steal(struct hop__worker *w)
     start = (int)((w->random >> 16) % (unsigned)n);
     for (i = 0; i < n; i++) {
         struct hop__worker *victim = &pool->workers[(start + i) % n];
-        struct hop__job *job = victim == w ? NULL : hop__deque_steal_thief(&victim->deque);
+        struct hop__job *job = victim == w ? NULL : hop__deque_steal_thief(&victim->deque, NULL);
 
         if (job) {
             count(&w->steals);
@@ -408,7 +408,6 @@ void hop__worker_main(struct hop__worker *w)
     bool place = false; /* a searcher's */
 
     begin_task_mode(w);
-    hop__fetch_add(&pool->started, 1, release);
     for (;;) {
         if (__builtin_expect(must_leave(pool), 0) && leaves(w))
             break;
@@ -519,7 +518,7 @@ static enum hop__qos_profile asked_profile(enum hop_qos qos)
 /* What the machine and the process allow: width, places, policy. */
 static int look_at_machine(struct hop__pool *pool)
 {
-    const hop_config *config = &pool->runtime->config;
+    hop_config *config = &pool->runtime->config;
     int rc = hop__topology_open(&pool->topology);
 
     if (rc < 0)
@@ -531,6 +530,8 @@ static int look_at_machine(struct hop__pool *pool)
     pool->nworkers = config->workers ? config->workers : hop__topology_cpus(pool->topology);
     if (pool->nworkers > HOP__WORKERS_MAX)
         pool->nworkers = HOP__WORKERS_MAX;
+    if (hop__topology_cpus(pool->topology) < 2 || pool->nworkers > hop__topology_cpus(pool->topology))
+        config->no_spin = 1; /* it would take the CPU from what it waits for */
     hop__init(&pool->active, config->workers ? pool->nworkers : pool->budget.width);
     if (hop__load(&pool->active, relaxed) > pool->nworkers)
         hop__store(&pool->active, pool->nworkers, relaxed);
@@ -616,7 +617,9 @@ void hop__pool_describe(struct hop__pool *pool, FILE *out)
     int error = hop__load(&pool->pin_error, relaxed), policy = hop__load(&pool->qos_error, relaxed);
 
     hop__topology_describe(pool->topology, out);
+    pthread_mutex_lock(&pool->budget_lock);
     fprintf(out, "budget: %d of %d CPUs, %s\n", pool->budget.width, pool->budget.cpus, pool->budget.source);
+    pthread_mutex_unlock(&pool->budget_lock);
     fprintf(out, "workers: %d active of %d, %s, %s\n", hop__load(&pool->active, relaxed), pool->nworkers,
             hop__team_provider(),
             pool->runtime->config.no_pin ? "not pinned (no_pin)"

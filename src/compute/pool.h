@@ -30,8 +30,6 @@ struct hop__job {
     hop__atomic(uint32_t) state; /* 0; then who stole it, shifted; then HOP__JOB_DONE */
 };
 
-enum { HOP__JOB_FORKED = 0, HOP__JOB_DONE = 1 };
-
 struct hop__worker {
     struct hop__deque deque;
     struct hop__park followers; /* those who wait for a half that this worker stole */
@@ -81,7 +79,6 @@ struct hop__pool {
     hop__atomic(uint64_t) team_turns;
 
     pthread_t owner;
-    hop__atomic(int) started; /* workers that have begun */
     struct hop__topology *topology;
     struct hop__budget_files budget_files;
     struct hop__budget budget;

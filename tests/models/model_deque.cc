@@ -69,7 +69,7 @@ struct deque_suite : rl::test_suite<deque_suite, 3> {
     void steal()
     {
         for (int i = 0; i < 3; i++) {
-            struct hop__job *job = hop__deque_steal_thief(&deque);
+            struct hop__job *job = hop__deque_steal_thief(&deque, nullptr);
 
             if (job)
                 run(job);

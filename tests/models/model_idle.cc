@@ -53,7 +53,7 @@ struct idle_suite : rl::test_suite<idle_suite, 3> {
         int found = 0, item;
 
         while (found < 2) {
-            struct hop__job *stolen = hop__deque_steal_thief(&deque);
+            struct hop__job *stolen = hop__deque_steal_thief(&deque, nullptr);
 
             if (stolen) {
                 RL_ASSERT(hop__get(&stolen->arg) == 8);
