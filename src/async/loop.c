@@ -149,11 +149,6 @@ const struct hop__executor_ops hop__loop_ops = {
 
 /* --- a turn --- */
 
-static void count(hop__atomic(uint64_t) *counter)
-{
-    hop__store(counter, hop__load(counter, relaxed) + 1, relaxed); /* one writer */
-}
-
 static void run_list(struct hop__loop *loop, struct hop__runnable *r)
 {
     while (r) {
@@ -204,7 +199,7 @@ static void run_tasks(struct hop__loop *loop)
 void hop__loop_turn(struct hop__loop *loop)
 {
     loop->turn_began = hop__now();
-    count(&loop->turns);
+    hop__count(&loop->turns);
     hop__loop_wake_up(loop);
     hop__wheel_advance(&loop->wheel, loop->turn_began);
     run_tasks(loop);
@@ -247,7 +242,7 @@ static void moderate(struct hop__loop *loop)
     }
     hop__fetch_sub(&load->moderated, 1, relaxed);
     if (waited)
-        count(&loop->moderated);
+        hop__count(&loop->moderated);
 }
 
 /*

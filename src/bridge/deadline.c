@@ -45,6 +45,6 @@ void hop_deadline_end(hop_deadline *d)
     d->task = NULL;
     t->deadline = d->saved_ns;
     t->shield -= d->shield;
-    if (d->shield && !t->shield && hop__load(&t->reason, relaxed))
+    if (d->shield && !t->shield)
         hop__task_cancel_scopes(t, true); /* what was opened inside and is still open */
 }

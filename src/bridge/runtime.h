@@ -8,24 +8,9 @@
 #include <pthread.h>
 
 #include "bridge/executor.h"
+#include "bridge/load.h"
 #include "bridge/scope.h"
 #include "bridge/stack.h"
-
-/*
- * How busy the pool is: written by workers when they start and stop having work, read by loops. This is how a loop
- * knows that every core computes, and how it is told that one no longer does.
- */
-struct hop__load {
-    hop__atomic(int) busy;         /* workers that have work */
-    hop__atomic(int) width;        /* workers the budget allows */
-    hop__atomic(uint32_t) relief;  /* futex: moves when a worker runs out of work while a loop is moderated */
-    hop__atomic(int) moderated;    /* loops that sleep out their turn */
-};
-
-static inline bool hop__load_saturated(struct hop__load *load)
-{
-    return hop__load(&load->busy, relaxed) >= hop__load(&load->width, relaxed);
-}
 
 enum { HOP__RUNTIME_MAGIC = 0x686f7001, HOP__LOOPS_MAX = 64 };
 

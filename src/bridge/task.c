@@ -128,14 +128,15 @@ void hop__task_cancel(struct hop__task *t, int reason)
 
 void hop__task_cancel_scopes(struct hop__task *t, bool shield_ended)
 {
-    int reason = hop__load(&t->reason, relaxed);
     struct hop__scope *s;
+    int reason;
 
     pthread_mutex_lock(&t->lock);
+    reason = hop__load(&t->reason, relaxed); /* if the news has been here before the shield ended, it is seen now */
     for (s = t->scopes; s; s = s->outer) {
         if (shield_ended)
             s->shielded = false;
-        if (!s->shielded)
+        if (reason && !s->shielded)
             hop__scope_cancel(s, reason);
     }
     pthread_mutex_unlock(&t->lock);

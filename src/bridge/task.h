@@ -73,7 +73,7 @@ void hop__task_visit(struct hop__task *t, struct hop__executor *to);
 /* Tells the task to stop; only the first reason counts. The task must be kept alive by a lock of its parent's. */
 void hop__task_cancel(struct hop__task *t, int reason);
 
-/* For a cancelled task: passes it on to its open scopes, but for those in a shield, unless that has ended. */
+/* If the task is cancelled: passes it on to its open scopes, but for those in a shield, unless that has ended. */
 void hop__task_cancel_scopes(struct hop__task *t, bool shield_ended);
 
 /* Why the task should stop: 0, the reason, or -ETIMEDOUT. Knows shields. */

@@ -111,8 +111,13 @@ void hop__worker_main(struct hop__worker *w);
 /* Team mode, on the owner's thread, outside of any parallel region. */
 void hop__pool_team_turn(struct hop__pool *pool);
 
-/* For the fork and join protocol (join.c). */
+/* The ways into the pool (admit.c). */
+extern const struct hop__executor_ops hop__pool_any_ops, hop__pool_worker_ops, hop__pool_team_ops;
+void hop__pool_refill(struct hop__pool *pool); /* there may be room for who waits for it */
 void hop__pool_wake_one(struct hop__pool *pool);
+void hop__pool_wake_all(struct hop__pool *pool);
+
+/* For the fork and join protocol (join.c). */
 void hop__worker_becomes_busy(struct hop__worker *w);
 void hop__worker_becomes_idle(struct hop__worker *w);
 void hop__job_run(struct hop__worker *w, struct hop__job *job);
