@@ -281,7 +281,7 @@ int main(int argc, char **argv)
     static struct demo demo;
     int rc, pinged;
 
-    say("gathering something to compress ...");
+    say(argc > 1 ? "reading the files ..." : "gathering something to compress ...");
     if (demo_gather(&demo.input, argv + 1, argc - 1) < 0)
         return 1;
     demo.output = demo_temporary();

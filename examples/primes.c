@@ -3,6 +3,7 @@
 #include <hop.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int count(size_t lo, size_t hi, void *into, void *arg)   /* a chunk: on a pinned worker */
 {
@@ -53,11 +54,16 @@ static int server(void *arg)
     if (fd < 0)
         return fd;
     hop_scope_open(&clients);                                   /* no client outlives the server */
-    while ((client = hop_accept(fd)) >= 0)
-        if (hop_spawn(&clients, answer, hop_ptr(client), NULL) < 0)
+    do {
+        client = hop_accept(fd);
+        if (client == -EMFILE)                                  /* too many for now: they wait in the queue */
+            client = hop_sleep(100 * HOP_MS);
+        else if (client >= 0 && hop_spawn(&clients, answer, hop_ptr(client), NULL) < 0)
             hop_close(client);
+    } while (client >= 0);
     hop_close(fd);
-    return hop_scope_close(&clients);
+    hop_scope_close(&clients);
+    return client;
 }
 
 int main(int argc, char **argv)
@@ -66,6 +72,6 @@ int main(int argc, char **argv)
     int rc = hop_run(server, argc > 1 ? argv[1] : address, NULL);
 
     if (rc < 0)
-        fprintf(stderr, "primes: error %d\n", -rc);
+        fprintf(stderr, "primes: %s\n", strerror(-rc));
     return rc < 0;
 }

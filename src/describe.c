@@ -150,5 +150,5 @@ int hop_describe(FILE *out)
         rc = describe_machine(out);
     }
     describe_openmp(out);
-    return rc < 0 ? rc : ferror(out) ? -EIO : 0;
+    return rc < 0 ? rc : fflush(out) || ferror(out) ? -EIO : 0;
 }

@@ -363,8 +363,10 @@ static int janitor_main(void *arg)
 {
     struct janitor *j = arg;
 
-    if (j->main)
+    if (j->main) {
         j->main_result = j->main(j->arg);
+        hop__task_check_scopes(hop__self()->task);
+    }
     j->rc = settle(j->runtime, j->main_result < 0);
     hop__store(&j->done, 1, release);
     hop__loop_ring(hop__house_of(j->runtime)->loops[0]); /* it looks at done before it sleeps again */

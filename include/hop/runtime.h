@@ -87,7 +87,8 @@ HOP_API int hop_runtime_free(hop_runtime *runtime);
 HOP_API int hop_runtime_use(hop_runtime *runtime);
 
 /*
- * The scope that lives as long as the runtime: for what a plain thread or a callback spawns. NULL if runtime is not
+ * The scope that lives as long as the runtime: for what a plain thread or a callback spawns. An error of one of its
+ * children does not cancel the others; the first is what hop_run and hop_runtime_free return. NULL if runtime is not
  * live. With NULL for runtime: that of the caller.
  * Context: anywhere but signal handlers; never suspends.
  */

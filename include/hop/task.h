@@ -25,8 +25,8 @@ struct hop_scope {
  * scopes close in the reverse order of opening. A cancelled task cancels its open scopes.
  * Context: task, at home or on a worker; plain thread (a scope of the thread, with the thread's runtime).
  * Owns: the storage stays the caller's, and must not move.
- * Errors: -EINVAL (null), -ENODEV (no runtime), -EWOULDBLOCK (in a job or callback, which could not wait for the
- * close).
+ * Errors: -EINVAL (null), -EBUSY (it is open already), -ENODEV (no runtime), -EWOULDBLOCK (in a job or callback,
+ * which could not wait for the close).
  */
 HOP_API int hop_scope_open(hop_scope *scope);
 

@@ -236,7 +236,8 @@ static int check_identity(struct hop__fd *e)
 
     if (fstat(e->fd, &now) < 0)
         return -errno;
-    if (e->armed && !e->first && (now.st_dev != e->device || now.st_ino != e->inode)) {
+    if (e->armed && (now.st_dev != e->device || now.st_ino != e->inode)) {
+        wake_waiters(e, HOP_READABLE | HOP_WRITABLE, -EBADF); /* theirs is gone */
         event_del(event_of(e));
         e->armed = 0;
     }

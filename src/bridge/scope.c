@@ -42,10 +42,10 @@ int hop__scope_admit(struct hop__scope *s)
 {
     int reason = hop__load(&s->reason, relaxed);
 
-    if (reason)
-        return reason;
     if (s->root && hop__load(&s->runtime->stopping, acquire))
         return -ESHUTDOWN;
+    if (reason)
+        return reason;
     hop__fetch_add(&s->live, 1, relaxed); /* the caller holds the scope open */
     return 0;
 }
@@ -120,12 +120,46 @@ int hop__scope_join(struct hop__scope *s)
 
 /* --- the public face --- */
 
+/* The calling thread's innermost open scope, or NULL: the newest come first. Under tasks_lock. */
+static struct hop__scope *innermost_of_thread(struct hop_runtime *rt)
+{
+    struct hop__scope *s;
+
+    for (s = rt->thread_scopes; s && !pthread_equal(s->thread, pthread_self());)
+        s = s->outer;
+    return s;
+}
+
+static bool is_open_in_thread(struct hop_runtime *rt, struct hop__scope *wanted)
+{
+    struct hop__scope *s;
+
+    pthread_mutex_lock(&rt->tasks_lock);
+    for (s = rt->thread_scopes; s && s != wanted;)
+        s = s->outer;
+    pthread_mutex_unlock(&rt->tasks_lock);
+    return s != NULL;
+}
+
+static bool is_open_in_task(struct hop__task *t, struct hop__scope *wanted)
+{
+    struct hop__scope *s;
+
+    for (s = t->scopes; s && s != wanted;)
+        s = s->outer;
+    return s != NULL;
+}
+
 static int open_in_thread(struct hop__scope *s)
 {
     struct hop_runtime *rt = hop__runtime_acquire(NULL);
 
     if (!rt)
         return -ENODEV;
+    if (is_open_in_thread(rt, s)) {
+        hop__runtime_release(rt);
+        return -EBUSY;
+    }
     hop__scope_init(s, rt); /* keeps the runtime pinned until the close */
     pthread_mutex_lock(&rt->tasks_lock);
     s->outer = rt->thread_scopes;
@@ -168,6 +202,8 @@ int hop_scope_open(hop_scope *scope)
         return rc;
     if (!t)
         return open_in_thread(s);
+    if (is_open_in_task(t, s))
+        return -EBUSY;
     hop__scope_init(s, t->home->runtime);
     s->owner = t;
     s->shielded = t->shield > 0;
@@ -184,6 +220,7 @@ int hop_scope_open(hop_scope *scope)
 static int may_close(struct hop__scope *s)
 {
     struct hop__task *t = hop__self()->task;
+    struct hop__scope *innermost;
     int rc = hop__wait_allowed();
 
     if (!hop__scope_is_open(s))
@@ -192,7 +229,12 @@ static int may_close(struct hop__scope *s)
         return rc;
     if (s->root || s->owner != t || (!t && !pthread_equal(s->thread, pthread_self())))
         return -EPERM;
-    return t && t->scopes != s ? -EBUSY : 0;
+    if (t)
+        return t->scopes == s ? 0 : -EBUSY;
+    pthread_mutex_lock(&s->runtime->tasks_lock);
+    innermost = innermost_of_thread(s->runtime);
+    pthread_mutex_unlock(&s->runtime->tasks_lock);
+    return innermost == s ? 0 : -EBUSY;
 }
 
 int hop_scope_close(hop_scope *scope)

@@ -206,9 +206,10 @@ static void bury(struct hop__task *t, void *runtime)
     hop__fetch_add(&rt->tasks_ended, 1, release); /* a shutdown that sees it may free the stacks */
 }
 
-/* The task's frame is about to end with scopes still open in it: their children would outlive what they work on. */
-static void __attribute__((noreturn)) die_of_open_scope(struct hop__task *t)
+void hop__task_check_scopes(struct hop__task *t)
 {
+    if (!t->scopes)
+        return;
     fprintf(stderr, "hop: task '%s' ended with a scope still open (hop_scope_close is missing)\n",
             t->name ? t->name : "unnamed");
     abort();
@@ -219,8 +220,7 @@ static void __attribute__((noreturn)) end_of_task(struct hop__task *t)
     struct hop_runtime *rt = t->home->runtime;
     struct hop__thread *self;
 
-    if (t->scopes)
-        die_of_open_scope(t);
+    hop__task_check_scopes(t);
     hop__scope_discharge_task(t->parent, t, t->result);
     unlink_from_runtime(rt, t);
     while (hop__load(&t->reason, acquire) && !t->cancel_seen)

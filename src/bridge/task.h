@@ -79,6 +79,9 @@ void hop__task_cancel_scopes(struct hop__task *t, bool shield_ended);
 /* Why the task should stop: 0, the reason, or -ETIMEDOUT. Knows shields. */
 int hop__task_interrupted(struct hop__task *t);
 
+/* The task's function has returned: ends the program if it left a scope open, whose children outlive what they use. */
+void hop__task_check_scopes(struct hop__task *t);
+
 /* What its jobs see of that. */
 struct hop__cancel hop__task_cancel_view(struct hop__task *t);
 

@@ -167,11 +167,11 @@ int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt)
     pool->overflow_last = &pool->overflow_first;
     pthread_mutex_init(&pool->overflow_lock, NULL);
     pthread_mutex_init(&pool->budget_lock, NULL);
-    rc = hop__team_prepare();
-    if (!rc)
-        rc = look_at_machine(pool);
+    rc = look_at_machine(pool);
     if (!rc)
         rc = allocate(pool);
+    if (!rc)
+        rc = hop__team_prepare(pool->nworkers);
     if (!rc) {
         hop__init(&rt->load.width, hop__load(&pool->active, relaxed));
         rc = -pthread_create(&pool->owner, NULL, owner_main, pool);
@@ -198,7 +198,8 @@ void hop__pool_describe(struct hop__pool *pool, FILE *out)
 
     hop__topology_describe(pool->topology, out);
     pthread_mutex_lock(&pool->budget_lock);
-    fprintf(out, "budget: %d of %d CPUs, %s\n", pool->budget.width, pool->budget.cpus, pool->budget.source);
+    fprintf(out, "budget: %d of %d CPUs, %s%s\n", pool->budget.width, pool->budget.cpus, pool->budget.source,
+            pool->budget.quota > 0 ? ", rounded down" : "");
     pthread_mutex_unlock(&pool->budget_lock);
     fprintf(out, "workers: %d active of %d, %s, %s\n", hop__load(&pool->active, relaxed), pool->nworkers,
             hop__team_provider(),

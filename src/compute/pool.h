@@ -92,8 +92,8 @@ int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt);
 void hop__pool_free(struct hop__pool *pool); /* nothing may be queued or running any more */
 void hop__pool_describe(struct hop__pool *pool, FILE *out);
 
-/* Before the first thread of a pool. Errors: what keeps its threads from ending well later. */
-int hop__team_prepare(void);
+/* Before the first thread of a pool. Errors: what would keep its threads from starting, or from ending well. */
+int hop__team_prepare(int nworkers);
 
 /*
  * Team providers (team_openmp.c, team_pthread.c), on the owner's thread: run hop__worker_main on every worker's thread,

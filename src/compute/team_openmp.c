@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <omp.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 const char *hop__team_provider(void)
@@ -36,7 +37,7 @@ void hop__team_before_block(struct hop__pool *pool)
  * libgomp ends its threads by pthread_exit, for which the C library loads libgcc_s, and ends the process if it
  * cannot. So it is loaded while there are descriptors and memory, and stays.
  */
-int hop__team_prepare(void)
+static int load_what_threads_end_with(void)
 {
     int fd;
 
@@ -48,6 +49,39 @@ int hop__team_prepare(void)
     if (fd >= 0)
         close(fd);
     return 0;
+}
+
+static void *live_until_unlocked(void *gate)
+{
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* An OpenMP runtime ends the process if it cannot start a thread. So as many are tried first, all alive at once. */
+static int try_threads(int n)
+{
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t *threads = calloc((size_t)n, sizeof *threads);
+    int i, rc = threads ? 0 : -ENOMEM;
+
+    pthread_mutex_lock(&gate);
+    for (i = 0; !rc && i < n; i++)
+        rc = -pthread_create(&threads[i], NULL, live_until_unlocked, &gate);
+    if (rc && i > 0)
+        i--; /* the last was not started */
+    pthread_mutex_unlock(&gate);
+    while (i-- > 0)
+        pthread_join(threads[i], NULL);
+    free(threads);
+    return rc;
+}
+
+int hop__team_prepare(int nworkers)
+{
+    int rc = load_what_threads_end_with();
+
+    return rc ? rc : try_threads(nworkers);
 }
 
 void hop__team_run(struct hop__pool *pool)

@@ -29,8 +29,9 @@ const char *hop__team_provider(void)
     return "team of plain threads";
 }
 
-int hop__team_prepare(void)
+int hop__team_prepare(int nworkers)
 {
+    (void)nworkers; /* the team is as wide as there are threads */
     return 0;
 }
 
