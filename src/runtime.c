@@ -311,7 +311,10 @@ static int wait_until_quiet(struct hop_runtime *rt, hop_ns span)
 
 static void name_survivors(struct hop_runtime *rt)
 {
-    static const char *const places[] = { "?", "its loop", "?", "a worker", "?", "the team", "the blocking lane" };
+    static const char *const places[] = {
+        [HOP_LOOP] = "its loop", [HOP_CPU] = "a worker", [HOP_TEAM] = "the team", [HOP_BLOCKING] = "the blocking lane",
+        [HOP_OUTSIDE] = "its way"
+    };
     struct hop__task *t, *janitor = hop__self()->task;
     FILE *log = rt->config.log;
     int jobs = hop__load(&rt->root.live, relaxed), callers = callers_of(rt);
@@ -319,11 +322,9 @@ static void name_survivors(struct hop_runtime *rt)
     pthread_mutex_lock(&rt->tasks_lock);
     for (t = rt->tasks; t; t = t->list_next)
         if (t != janitor) {
-            struct hop__executor *here = t->here;
-
             jobs -= t->parent == &rt->root;
             fprintf(log, "hop: shutdown: task '%s' (function %p) is still there, last seen on %s\n",
-                    t->name ? t->name : "unnamed", (void *)(uintptr_t)t->fn, here ? places[here->place] : "its way");
+                    t->name ? t->name : "unnamed", (void *)(uintptr_t)t->fn, places[hop__load(&t->seen_at, relaxed)]);
         }
     pthread_mutex_unlock(&rt->tasks_lock);
     if (jobs > 0)

@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <stdatomic.h>
 
 static hop_channel *new_channel(size_t item_bytes, size_t capacity)
@@ -581,7 +582,106 @@ START_TEST(order_between_threads_without_a_runtime)
 }
 END_TEST
 
+/* --- freed as soon as the call that woke the other has returned --- */
+
+/* The memory is used again at once: who still looks there finds a lock that nobody opens. */
+static void free_and_reuse(hop_channel *c)
+{
+    static int *volatile again; /* volatile: so that the compiler believes that somebody looks */
+    size_t bytes = malloc_usable_size(c);
+
+    must_eq(hop_channel_free(c), 0);
+    free(again);
+    again = malloc(bytes);
+    must(again != NULL);
+    memset(again + 1, 0, bytes - sizeof *again);
+    *again = 1;
+}
+
+static int closed_and_freed(void *arg)
+{
+    hop_channel *empty = new_channel(sizeof(int), 1), *full = new_channel(sizeof(int), 1);
+    struct party p;
+    hop_scope scope;
+    int n = 0;
+
+    (void)arg;
+    must_eq(hop_scope_open(&scope), 0);
+    start_party(&scope, recv_one, &p, empty, -1);
+    must_eq(hop_channel_close(empty), 0);
+    free_and_reuse(empty);
+    must_eq(hop_scope_close(&scope), 0);
+    must_eq(p.result, 0);
+
+    must_eq(hop_channel_send(full, &n), 0);
+    must_eq(hop_scope_open(&scope), 0);
+    start_party(&scope, send_one, &p, full, 1);
+    must_eq(hop_channel_close(full), 0);
+    free_and_reuse(full);
+    must_eq(hop_scope_close(&scope), 0);
+    must_eq(p.result, -EPIPE);
+    return 0;
+}
+
+START_TEST(closed_and_freed_before_the_other_runs)
+{
+    run_main(closed_and_freed);
+}
+END_TEST
+
+static int freed_after_a_rendezvous(void *arg)
+{
+    hop_channel *to = new_channel(sizeof(int), 0), *from = new_channel(sizeof(int), 0);
+    struct party p;
+    hop_scope scope;
+    int n = 7;
+
+    (void)arg;
+    must_eq(hop_scope_open(&scope), 0);
+    start_party(&scope, recv_one, &p, to, -1);
+    must_eq(hop_channel_send(to, &n), 0);
+    free_and_reuse(to);
+    must_eq(hop_scope_close(&scope), 0);
+    must_eq(p.result, 1);
+    must_eq(p.item, 7);
+
+    must_eq(hop_scope_open(&scope), 0);
+    start_party(&scope, send_one, &p, from, 8);
+    must_eq(hop_channel_recv(from, &n), 1);
+    free_and_reuse(from);
+    must_eq(hop_scope_close(&scope), 0);
+    must_eq(p.result, 0);
+    must_eq(n, 8);
+    return 0;
+}
+
+static void *recv_one_thread(void *arg)
+{
+    recv_one(arg);
+    return NULL;
+}
+
+START_TEST(a_rendezvous_partner_may_free)
+{
+    struct party p = { NULL, 0, 0, 0 };
+    pthread_t thread;
+    int i;
+
+    run_main(freed_after_a_rendezvous);
+    for (i = 1; i < 100; i++) { /* between threads it is a race */
+        p.channel = new_channel(sizeof(int), 0);
+        thread = start_thread(recv_one_thread, &p);
+        must_eq(hop_channel_send(p.channel, &i), 0);
+        free_and_reuse(p.channel);
+        join_thread(thread);
+        must_eq(p.result, 1);
+        must_eq(p.item, i);
+    }
+}
+END_TEST
+
 RUN_TESTS("channel", keeps_the_order, room_for_its_capacity, items_are_copied, bare_signals, closing,
           freed_with_items_in_it, wrong_arguments, first_come_first_served, capacity_zero_is_a_rendezvous,
           close_wakes_all_who_wait, cancelled_and_out_of_time, in_a_job_it_would_block, many_to_many,
-          order_between_a_task_and_a_thread, order_between_threads_without_a_runtime)
+          order_between_a_task_and_a_thread, order_between_threads_without_a_runtime,
+          closed_and_freed_before_the_other_runs, a_rendezvous_partner_may_free)

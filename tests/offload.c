@@ -768,6 +768,57 @@ START_TEST(more_than_the_queue_holds)
 }
 END_TEST
 
+/* On a worker a job runs in place; a cancelled task starts none there either. */
+static int offload_in_place(void *arg)
+{
+    atomic_int ran = 0;
+    hop_future f = HOP_FUTURE_INIT;
+
+    must_eq(hop_await(&f), -EPROTO);
+    must_eq(hop_offload(count_it, &ran), -EPROTO);
+    hop_on_cpu {
+        must_eq(hop_offload(count_it, &ran), -EPROTO);
+        must_eq(hop_offload_with(count_it, &ran, HOP_OFFLOAD(.place = HOP_POOL)), -EPROTO);
+        hop_shield(600 * HOP_SEC) {
+            must_eq(hop_offload(count_it, &ran), 1);
+        }
+        hop_within(0) {
+            must_eq(hop_offload(count_it, &ran), -EPROTO);
+        }
+    }
+    must_eq(atomic_load(&ran), 1);
+    *(int *)arg = 1;
+    return 0;
+}
+
+static int cancel_in_place(void *arg)
+{
+    hop_scope scope;
+    atomic_int ran = 0;
+    int done = 0;
+
+    (void)arg;
+    must_eq(hop_scope_open(&scope), 0);
+    must_eq(hop_spawn(&scope, offload_in_place, &done, NULL), 0);
+    must_eq(hop_yield(), 0);
+    must_eq(hop_scope_cancel(&scope, -EPROTO), 0);
+    must_eq(hop_scope_close(&scope), -EPROTO);
+    must_eq(done, 1);
+    hop_on_cpu {
+        hop_within(0) {
+            must_eq(hop_offload(count_it, &ran), -ETIMEDOUT);
+        }
+        must_eq(hop_offload(count_it, &ran), 1);
+    }
+    return 0;
+}
+
+START_TEST(cancelled_on_a_worker)
+{
+    run_main(cancel_in_place);
+}
+END_TEST
+
 /* --- cancellation against starting, many times: each future once, with a result or the reason --- */
 
 static int cancel_race(void *arg)
@@ -822,4 +873,5 @@ RUN_TESTS("offload", from_a_task, from_a_job, from_threads, the_loop_goes_on_mea
           a_thread_chooses_its_runtime, twenty_thousand, twenty_thousand_through_a_short_queue,
           submitted_with_and_without_a_future, submitted_from_everywhere, first_error_of_a_scope,
           cancelled_before_they_start, offloads_cancelled_before_they_start, a_started_offload_is_waited_for,
-          a_full_queue_makes_submitters_wait, more_than_the_queue_holds, cancellation_races_with_the_start)
+          a_full_queue_makes_submitters_wait, more_than_the_queue_holds, cancelled_on_a_worker,
+          cancellation_races_with_the_start)

@@ -983,6 +983,80 @@ static int empty_range(size_t lo, size_t hi, void *arg)
     return 0;
 }
 
+/*
+ * Who waits for a stolen half helps with that half, and begins nothing else: so a thread that is inside of one tree
+ * never enters another. Many small trees, and more workers than CPUs, so that thieves change trees under the eyes of
+ * who waits for them. (Rare: model_leapfrog.cc looks at every order.)
+ */
+static _Thread_local long inside_tree;
+
+struct branch {
+    struct grove *grove;
+    long tree;
+    int depth;
+};
+
+struct grove {
+    hop_ns end;
+    atomic_long trees, strangers;
+    atomic_uint seed;
+};
+
+static int branch(void *arg)
+{
+    struct branch *b = arg, left = { b->grove, b->tree, b->depth - 1 }, right = left;
+    long before = inside_tree;
+    volatile int i;
+
+    if (before && before != b->tree)
+        atomic_fetch_add(&b->grove->strangers, 1);
+    inside_tree = b->tree;
+    if (b->depth)
+        hop_join(branch, &left, branch, &right);
+    else
+        for (i = 0; i < 4000; i++)
+            ;
+    inside_tree = before;
+    return 0;
+}
+
+static int tree_of_a_grove(void *arg)
+{
+    struct grove *g = arg;
+    unsigned random = atomic_fetch_add(&g->seed, 2654435761u) | 1;
+    struct branch b = { g, atomic_fetch_add(&g->trees, 1) + 1, 3 + (int)(test_random(&random) % 4) };
+
+    return branch(&b);
+}
+
+static void *plant_trees(void *arg)
+{
+    struct grove *g = arg;
+
+    while (hop_now() < g->end && !atomic_load(&g->strangers))
+        must_eq(hop_offload(tree_of_a_grove, g), 0);
+    return NULL;
+}
+
+START_TEST(a_waiter_runs_no_stranger)
+{
+    struct grove g = { .end = hop_now() + HOP_SEC };
+    hop_config config = { .workers = 6, .no_pin = 1 };
+    pthread_t threads[5];
+    hop_runtime *rt;
+    int i;
+
+    atomic_store(&g.seed, test_seed());
+    must_eq(hop_runtime_new(&rt, &config), 0);
+    for (i = 0; i < 5; i++)
+        threads[i] = start_thread(plant_trees, &g);
+    for (i = 0; i < 5; i++)
+        join_thread(threads[i]);
+    must_eq(hop_runtime_free(rt), 0);
+    must_eq(atomic_load(&g.strangers), 0);
+}
+END_TEST
+
 START_TEST(without_a_runtime)
 {
     unsigned long long sum = 3;
@@ -1001,4 +1075,5 @@ RUN_TESTS("parallel", join_returns_the_first_error, join_skips_what_was_not_star
           nested_loops_run_on_workers_only, the_loop_goes_on_meanwhile, in_the_team_it_is_serial,
           a_lock_held_across_does_not_deadlock, a_lock_held_across_with_two_workers, reduce_sums,
           reduce_keeps_the_order, reduce_is_the_same_on_any_number_of_workers, reduce_of_large_values,
-          reduce_without_memory, a_failed_reduce_leaves_the_result, without_a_runtime)
+          reduce_without_memory, a_failed_reduce_leaves_the_result,
+          a_waiter_runs_no_stranger, without_a_runtime)

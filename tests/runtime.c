@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 static long thread_id(void)
 {
@@ -481,6 +482,75 @@ START_TEST(before_and_after)
 }
 END_TEST
 
+/* hop_run takes the thread for a while and gives it back to the runtime that it had chosen. */
+START_TEST(run_keeps_what_the_thread_uses)
+{
+    hop_config one = { .workers = 1 }, two = { .workers = 2 };
+    hop_runtime *first, *chosen;
+
+    must_eq(hop_runtime_new(&first, &one), 0);
+    must_eq(hop_runtime_new(&chosen, &two), 0);
+    must_eq(hop_runtime_use(chosen), 0);
+    must_eq(hop_run(return_it, NULL, &(hop_config){ .workers = 3 }), 0);
+    must_eq(hop_worker_count(), 2);
+    must(hop_root(NULL) == hop_root(chosen));
+    must_eq(hop_runtime_use(NULL), 0);
+    must_eq(hop_run(return_it, NULL, &(hop_config){ .workers = 3 }), 0);
+    must_eq(hop_worker_count(), 1);
+    must_eq(hop_runtime_free(chosen), 0);
+    must_eq(hop_runtime_free(first), 0);
+}
+END_TEST
+
+/* A child of fork has no runtime, wherever it was born: its calls fail, and wait for nobody. */
+static int fork_here(void *arg)
+{
+    hop_runtime *rt = arg;
+    int status;
+    pid_t pid = fork();
+
+    must(pid >= 0);
+    if (!pid) {
+        alarm(TEST_SECONDS / 2);
+        nothing_works_outside();
+        must(!hop_root(rt));
+        must_eq(hop_runtime_use(rt), -EINVAL);
+        must_eq(hop_runtime_free(rt), -EINVAL);
+        _exit(77);
+    }
+    must_eq(waitpid(pid, &status, 0), pid);
+    must(WIFEXITED(status));
+    must_eq(WEXITSTATUS(status), 77);
+    return 0;
+}
+
+static int fork_in_a_task(void *arg)
+{
+    must_eq(fork_here(arg), 0);
+    hop_on_cpu {
+        must_eq(fork_here(arg), 0);
+    }
+    return 0;
+}
+
+START_TEST(a_forked_child_has_no_runtime)
+{
+    hop_runtime *rt;
+    hop_scope scope;
+
+    must_eq(hop_runtime_new(&rt, NULL), 0);
+    must_eq(fork_here(rt), 0);
+    must_eq(hop_runtime_use(rt), 0);
+    must_eq(fork_here(rt), 0);
+    must_eq(hop_offload(fork_here, rt), 0);
+    must_eq(hop_scope_open(&scope), 0);
+    must_eq(hop_spawn(&scope, fork_in_a_task, rt, NULL), 0);
+    must_eq(hop_scope_close(&scope), 0);
+    must_eq(hop_offload(return_it, hop_ptr(3)), 3); /* the parent goes on */
+    must_eq(hop_runtime_free(rt), 0);
+}
+END_TEST
+
 /* --- shutdown --- */
 
 START_TEST(shutdown_drains)
@@ -588,6 +658,113 @@ START_TEST(failed_main_cancels_the_rest)
     must_eq(hop_run(fail_after_spawn, &n, NULL), -ENODATA);
     must_eq(atomic_load(&n), 1);
     must(hop_now() - before < 4 * HOP_SEC);
+}
+END_TEST
+
+/* What a plain thread has open is cancelled as well, and admits nothing more. */
+struct outsider {
+    hop_future open;
+    atomic_int told;
+};
+
+static int wait_to_be_told(void *arg)
+{
+    struct outsider *o = arg;
+    hop_ns limit = hop_now() + TEST_SECONDS / 4 * HOP_SEC;
+
+    hop_complete(&o->open, 0);
+    while (!hop_cancelled() && hop_now() < limit)
+        ;
+    atomic_store(&o->told, hop_cancelled());
+    return 0;
+}
+
+static void *scope_outside(void *arg)
+{
+    struct outsider *o = arg;
+    hop_scope outer, inner;
+    atomic_int n = 0;
+
+    must_eq(hop_scope_open(&outer), 0);
+    must_eq(hop_spawn(&outer, wait_for_ever, &n, NULL), 0);
+    must_eq(hop_scope_open(&inner), 0);
+    must_eq(hop_submit(&inner, NULL, wait_to_be_told, o), 0);
+    must_eq(hop_scope_close(&inner), -ECANCELED);
+    must_eq(hop_spawn(&outer, count_it, &n, NULL), -ECANCELED);
+    must_eq(hop_submit(&outer, NULL, count_it, &n), -ECANCELED);
+    must_eq(hop_scope_close(&outer), -ECANCELED);
+    must_eq(atomic_load(&n), 1);
+    return NULL;
+}
+
+START_TEST(shutdown_cancels_scopes_of_threads)
+{
+    struct outsider o = { .told = 1 };
+    hop_config config = { .drain_ns = -1 };
+    hop_runtime *rt;
+    pthread_t thread;
+
+    must_eq(hop_runtime_new(&rt, &config), 0);
+    thread = start_thread(scope_outside, &o);
+    must_eq(hop_await(&o.open), 0);
+    must_eq(hop_runtime_free(rt), 0);
+    join_thread(thread);
+    must_eq(atomic_load(&o.told), -ECANCELED);
+}
+END_TEST
+
+/* Jobs and tasks on workers that spawn while everything is cancelled: what is not admitted was never seen by anyone. */
+static const hop_task_options small_stack = { .size = sizeof small_stack, .stack_bytes = 16 * 1024 };
+
+static int spawn_into_the_root(void *arg)
+{
+    hop_scope *root = hop_root(NULL);
+    int i, after = 0;
+
+    (void)arg;
+    for (i = 0; i < 20000 && after < 20; i++) {
+        hop_spawn(root, return_it, NULL, &small_stack);
+        after += after || hop_cancelled();
+    }
+    return 0;
+}
+
+static int spawn_into_its_own(void *arg)
+{
+    hop_scope scope;
+    int i, rc = 0;
+
+    (void)arg;
+    must_eq(hop_scope_open(&scope), 0);
+    hop_on_cpu {
+        for (i = 0; i < 20000 && rc >= 0; i++)
+            rc = hop_spawn(&scope, return_it, NULL, &small_stack);
+    }
+    hop_scope_close(&scope);
+    return 0;
+}
+
+static int fail_amid_spawns(void *arg)
+{
+    unsigned *seed = arg;
+    int i;
+
+    for (i = 0; i < 2; i++)
+        must_eq(hop_submit(hop_root(NULL), NULL, spawn_into_the_root, NULL), 0);
+    for (i = 0; i < 8; i++)
+        must_eq(hop_spawn(hop_root(NULL), spawn_into_its_own, NULL, NULL), 0);
+    hop_sleep((hop_ns)(test_random(seed) % 500) * HOP_US);
+    return -EDOM;
+}
+
+START_TEST(spawns_race_with_the_shutdown)
+{
+    unsigned seed = test_seed();
+    hop_config config = { .workers = 10, .no_pin = 1 };
+    hop_ns end = hop_now() + 700 * HOP_MS;
+
+    while (hop_now() < end)
+        must_eq(hop_run(fail_amid_spawns, &seed, &config), -EDOM);
 }
 END_TEST
 
@@ -1110,8 +1287,10 @@ RUN_TESTS("runtime", run_returns_what_main_returned, run_returns_the_first_error
           what_is_in_the_root_outlives_main, no_runtime_starts_inside_of_one, several_programs_side_by_side,
           absurd_configurations, odd_configurations_work, the_blocking_lane_is_bounded,
           the_caller_gets_its_thread_back, twenty_cycles_leave_nothing, too_few_descriptors, freed_without_descriptors,
-          live_runtimes_only, not_freed_from_inside, before_and_after, shutdown_drains, shutdown_tells_the_first_error,
-          shutdown_cancels_what_does_not_end, failed_main_cancels_the_rest, nothing_new_is_admitted,
+          live_runtimes_only, not_freed_from_inside, before_and_after, run_keeps_what_the_thread_uses,
+          a_forked_child_has_no_runtime, shutdown_drains, shutdown_tells_the_first_error,
+          shutdown_cancels_what_does_not_end, failed_main_cancels_the_rest,
+          shutdown_cancels_scopes_of_threads, spawns_race_with_the_shutdown, nothing_new_is_admitted,
           offloads_complete_while_it_is_freed, survivors_are_named, survivors_of_an_attached_runtime_are_named,
           two_runtimes_one_attached, told_from_a_callback, attached_again_and_again, idle_costs_nothing,
           describes_itself, counts_what_it_does, tells_its_version)

@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <stdatomic.h>
 
 static hop_channel *new_channel(size_t capacity)
@@ -633,6 +634,63 @@ START_TEST(a_failed_select_takes_nothing)
 }
 END_TEST
 
+/* The channel that ended the wait is freed before the one who waited runs, and its memory used again. */
+struct bystander {
+    hop_channel *channels[2];
+    int begun, hit, result;
+};
+
+static int select_of_two(void *arg)
+{
+    struct bystander *b = arg;
+    int n;
+    hop_case cases[] = { hop_on_recv(b->channels[0], &n), hop_on_recv(b->channels[1], &n) };
+
+    b->begun = 1;
+    b->hit = hop_select(cases, 2);
+    b->result = b->hit < 0 ? b->hit : cases[b->hit].result;
+    return 0;
+}
+
+static int free_the_winner(void *arg)
+{
+    static int *volatile again; /* volatile: so that the compiler believes that somebody looks */
+    int winner;
+
+    (void)arg;
+    for (winner = 0; winner < 2; winner++) {
+        struct bystander b = { { new_channel(1), new_channel(1) }, 0, -1, -1 };
+        hop_channel *gone = b.channels[winner];
+        size_t bytes = malloc_usable_size(gone);
+        hop_scope scope;
+
+        must_eq(hop_scope_open(&scope), 0);
+        must_eq(hop_spawn(&scope, select_of_two, &b, NULL), 0);
+        while (!b.begun)
+            must_eq(hop_yield(), 0);
+        must_eq(hop_channel_free(gone), -EBUSY);
+        must_eq(hop_channel_close(gone), 0);
+        must_eq(hop_channel_free(gone), 0);
+        again = malloc(bytes);
+        must(again != NULL);
+        memset(again + 1, 0, bytes - sizeof *again);
+        *again = 1; /* a lock that nobody opens */
+        must_eq(hop_scope_close(&scope), 0);
+        must_eq(b.hit, winner);
+        must_eq(b.result, 0);
+        must_eq(hop_channel_free(b.channels[!winner]), 0);
+        free(again);
+    }
+    return 0;
+}
+
+START_TEST(the_winner_may_be_freed)
+{
+    run_main(free_the_winner);
+}
+END_TEST
+
 RUN_TESTS("select", what_is_ready_needs_no_wait, what_is_ready_everywhere, fair_between_ready_cases, wrong_arguments,
           each_kind_ends_the_wait, cancelled_and_out_of_time, a_future_has_one_awaiter, a_select_does_not_meet_itself,
-          in_a_plain_thread, both_sides_select, nothing_is_lost_at_once, a_failed_select_takes_nothing)
+          in_a_plain_thread, both_sides_select, nothing_is_lost_at_once, a_failed_select_takes_nothing,
+          the_winner_may_be_freed)

@@ -36,6 +36,7 @@ void hop__task_run(struct hop__task *t)
     self->task = t;
     self->visiting = false;
     t->here = self->executor;
+    hop__store(&t->seen_at, (int)t->here->place, relaxed);
     hop__context_switch(&self->scheduler, &t->context);
     self->task = NULL;
     if (self->after) {

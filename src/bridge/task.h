@@ -30,6 +30,7 @@ struct hop__task {
     struct hop__context context;
     struct hop__executor *home; /* its loop, for life */
     struct hop__executor *here; /* who runs it, or ran it last */
+    hop__atomic(int) seen_at;   /* the place of that, for reports: relaxed */
     hop_fn *fn;
     void *arg;
     int result;
