@@ -1168,19 +1168,22 @@ static hop_ns cpu_time(void)
     return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * HOP_SEC + (u.ru_utime.tv_usec + u.ru_stime.tv_usec) * HOP_US;
 }
 
+/* The least of some windows: what idles badly does so in each, what others do in this process ends. */
 static int idle(void *arg)
 {
+    hop_ns before, used, *least = arg;
     atomic_int n = 0;
-    hop_ns before;
+    int i;
 
     must_eq(work_a_little(&n), 0); /* everything has been used once */
-    do { /* threads that an OpenMP runtime keeps from an earlier team spin for a while, 200 ms in libomp */
+    *least = HOP_FOREVER;
+    for (i = 0; i < 4; i++) {
         before = cpu_time();
-        must_eq(hop_sleep(50 * HOP_MS), 0);
-    } while (cpu_time() - before > 5 * HOP_MS);
-    before = cpu_time();
-    must_eq(hop_sleep(3 * HOP_SEC / 2), 0);
-    *(hop_ns *)arg = cpu_time() - before;
+        must_eq(hop_sleep(500 * HOP_MS), 0);
+        used = cpu_time() - before;
+        if (used < *least)
+            *least = used;
+    }
     return 0;
 }
 
@@ -1193,7 +1196,7 @@ START_TEST(idle_costs_nothing)
     if (TEST_KEPT_THREADS && policy && !strcasecmp(policy, "active"))
         return; /* those that the runtime kept from the harness's team spin for ever, as it was told to */
     run_main_with(idle, &used, &config);
-    must(used < 45 * HOP_MS); /* 3 % of one CPU: the goal is 1 %, and this machine may be noisy */
+    must(used < 15 * HOP_MS); /* 3 % of one CPU: the goal is 1 %, and this machine may be noisy */
 }
 END_TEST
 
