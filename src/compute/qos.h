@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * qos: the scheduling policies that let a loop answer at once while every core computes (design, "Quality of service").
+ * qos: the scheduling policies that let a loop answer at once while every core computes.
  *
  *   profile    worker                      loop
  *   OFF        -                           -

@@ -6,7 +6,7 @@
  * Everything is decided once, in hop__topology_open, and never written again: any number of threads may then plan, pin
  * and unpin at the same time without a lock. The one exception to "read only" is the calling thread of open: if an
  * OpenMP runtime had narrowed its affinity, open gives the whole mask back to it, so that the threads it creates do not
- * inherit one CPU (field notes 2.2: OMP_PROC_BIND).
+ * inherit one CPU (OMP_PROC_BIND).
  */
 #ifndef HOP_COMPUTE_TOPOLOGY_H
 #define HOP_COMPUTE_TOPOLOGY_H
