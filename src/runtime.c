@@ -205,7 +205,6 @@ static void take_down(struct hop__house *h)
     hop__stack_pool_close(&rt->stacks);
     pthread_mutex_destroy(&rt->tasks_lock);
     pthread_mutex_destroy(&rt->root.lock);
-    rt->magic = 0;
     free(h);
 }
 
@@ -241,7 +240,6 @@ static int build(struct hop__house **out, const hop_config *config, bool lend)
     if (!h)
         return -ENOMEM;
     rt = &h->runtime;
-    rt->magic = HOP__RUNTIME_MAGIC;
     if (config)
         rt->config = *config;
     fill_in(&rt->config);

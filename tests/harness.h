@@ -12,9 +12,11 @@
 #include <dirent.h>
 #include <hop.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -160,6 +162,23 @@ static inline unsigned test_random(unsigned *state)
     *state ^= *state >> 17;
     *state ^= *state << 5;
     return *state;
+}
+
+/* Small tasks and jobs that many tests use. */
+static inline int return_it(void *arg)
+{
+    return hop_int(arg);
+}
+
+static inline int count_it(void *arg)
+{
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return 0;
+}
+
+static inline long thread_id(void)
+{
+    return syscall(SYS_gettid);
 }
 
 /* Runs fn as the main task of a runtime and asserts that it returned 0. */

@@ -19,11 +19,6 @@ enum { WORKERS = 3, STEPS = 250 };
 
 static const hop_config three_workers = { .workers = WORKERS };
 
-static long thread_id(void)
-{
-    return syscall(SYS_gettid);
-}
-
 /* --- going and coming back --- */
 
 static int goes_and_comes_back(void *arg)

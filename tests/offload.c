@@ -7,17 +7,7 @@
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
-static long thread_id(void)
-{
-    return syscall(SYS_gettid);
-}
-
-static int return_it(void *arg)
-{
-    return hop_int(arg);
-}
-
-static int count_it(void *arg)
+static int count_and_tell(void *arg)
 {
     return atomic_fetch_add((atomic_int *)arg, 1) + 1;
 }
@@ -260,10 +250,10 @@ static int offload_many(void *arg)
 
     for (i = 0; i < EACH; i++) {
         if (i % 8) {
-            must(hop_offload(count_it, counter) > 0);
+            must(hop_offload(count_and_tell, counter) > 0);
         } else {
             hop_on_cpu {
-                must(hop_offload(count_it, counter) > 0);
+                must(hop_offload(count_and_tell, counter) > 0);
             }
         }
     }
@@ -317,7 +307,7 @@ static int submits(void *arg)
     must_eq(hop_submit(&scope, &a, return_it, hop_ptr(21)), 0);
     must_eq(hop_submit(&scope, &b, return_it, hop_ptr(0)), 0);
     for (i = 0; i < 100; i++)
-        must_eq(hop_submit(&scope, NULL, count_it, &counter), 0);
+        must_eq(hop_submit(&scope, NULL, count_and_tell, &counter), 0);
     must_eq(hop_await(&b), 0);
     must_eq(hop_await(&a), 21);
     must_eq(hop_scope_close(&scope), 0);
@@ -448,10 +438,10 @@ static int cancel_before_start(void *arg)
     must_eq(hop_await(&h.begun), 0);
     must_eq(hop_scope_open(&scope), 0);
     for (i = 0; i < HELD; i++)
-        must_eq(hop_submit(&scope, i % 3 ? &t->futures[i] : NULL, count_it, &t->ran), 0);
+        must_eq(hop_submit(&scope, i % 3 ? &t->futures[i] : NULL, count_and_tell, &t->ran), 0);
     must_eq(hop_scope_cancel(&scope, reason), 0);
     must_eq(hop_done(&t->futures[1]), 0);
-    must_eq(hop_submit(&scope, &t->futures[0], count_it, &t->ran), reason);
+    must_eq(hop_submit(&scope, &t->futures[0], count_and_tell, &t->ran), reason);
     sem_post(&h.gate);
     must_eq(hop_scope_close(&scope), reason);
     for (i = 0; i < HELD; i++) {
@@ -491,10 +481,10 @@ static int offload_behind(void *arg)
     b->ready = 1;
     if (b->deadline) {
         hop_within(HOP_MS) {
-            b->result = hop_offload(count_it, &b->ran);
+            b->result = hop_offload(count_and_tell, &b->ran);
         }
     } else {
-        b->result = hop_offload(count_it, &b->ran);
+        b->result = hop_offload(count_and_tell, &b->ran);
     }
     return 0;
 }
@@ -734,9 +724,9 @@ static int hop_and_offload(void *arg)
 
     for (i = 0; i < 20; i++) {
         hop_on_cpu {
-            must(count_it(arg) > 0);
+            must(count_and_tell(arg) > 0);
         }
-        must(hop_offload(count_it, arg) > 0);
+        must(hop_offload(count_and_tell, arg) > 0);
     }
     return 0;
 }
@@ -752,7 +742,7 @@ static int overfill(void *arg)
     for (i = 0; i < 200; i++)
         must_eq(hop_spawn(&scope, hop_and_offload, &counter, NULL), 0);
     for (i = 0; i < 500; i++)
-        must_eq(hop_submit(&scope, NULL, count_it, &counter), 0);
+        must_eq(hop_submit(&scope, NULL, count_and_tell, &counter), 0);
     must_eq(hop_scope_close(&scope), 0);
     must_eq(atomic_load(&counter), 200 * 40 + 500);
     must_balance(200 * 40 + 500);
@@ -775,15 +765,15 @@ static int offload_in_place(void *arg)
     hop_future f = HOP_FUTURE_INIT;
 
     must_eq(hop_await(&f), -EPROTO);
-    must_eq(hop_offload(count_it, &ran), -EPROTO);
+    must_eq(hop_offload(count_and_tell, &ran), -EPROTO);
     hop_on_cpu {
-        must_eq(hop_offload(count_it, &ran), -EPROTO);
-        must_eq(hop_offload_with(count_it, &ran, HOP_OFFLOAD(.place = HOP_POOL)), -EPROTO);
+        must_eq(hop_offload(count_and_tell, &ran), -EPROTO);
+        must_eq(hop_offload_with(count_and_tell, &ran, HOP_OFFLOAD(.place = HOP_POOL)), -EPROTO);
         hop_shield(600 * HOP_SEC) {
-            must_eq(hop_offload(count_it, &ran), 1);
+            must_eq(hop_offload(count_and_tell, &ran), 1);
         }
         hop_within(0) {
-            must_eq(hop_offload(count_it, &ran), -EPROTO);
+            must_eq(hop_offload(count_and_tell, &ran), -EPROTO);
         }
     }
     must_eq(atomic_load(&ran), 1);
@@ -806,9 +796,9 @@ static int cancel_in_place(void *arg)
     must_eq(done, 1);
     hop_on_cpu {
         hop_within(0) {
-            must_eq(hop_offload(count_it, &ran), -ETIMEDOUT);
+            must_eq(hop_offload(count_and_tell, &ran), -ETIMEDOUT);
         }
-        must_eq(hop_offload(count_it, &ran), 1);
+        must_eq(hop_offload(count_and_tell, &ran), 1);
     }
     return 0;
 }
@@ -837,7 +827,7 @@ static int cancel_race(void *arg)
         memset(futures, 0, sizeof futures);
         must_eq(hop_scope_open(&scope), 0);
         for (i = 0; i < JOBS; i++) {
-            int rc = hop_submit(&scope, &futures[i], count_it, &ran);
+            int rc = hop_submit(&scope, &futures[i], count_and_tell, &ran);
 
             must(rc == 0 || rc == -ECANCELED);
             sent += rc == 0;

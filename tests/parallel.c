@@ -9,22 +9,6 @@
 
 static const hop_config four_workers = { .workers = 4 };
 
-static long thread_id(void)
-{
-    return syscall(SYS_gettid);
-}
-
-static int return_it(void *arg)
-{
-    return hop_int(arg);
-}
-
-static int count_it(void *arg)
-{
-    atomic_fetch_add((atomic_int *)arg, 1);
-    return 0;
-}
-
 /* Runs the same check in a task, on a worker, in the team, on a blocking thread, in a job and in a thread. */
 static void *run_in_thread(void *arg)
 {

@@ -14,22 +14,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-static long thread_id(void)
-{
-    return syscall(SYS_gettid);
-}
-
-static int return_it(void *arg)
-{
-    return hop_int(arg);
-}
-
-static int count_it(void *arg)
-{
-    atomic_fetch_add((atomic_int *)arg, 1);
-    return 0;
-}
-
 /* --- hop_run --- */
 
 START_TEST(run_returns_what_main_returned)

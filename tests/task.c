@@ -9,11 +9,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-static long thread_id(void)
-{
-    return syscall(SYS_gettid);
-}
-
 /* --- spawning --- */
 
 static int set_flag(void *arg)
@@ -235,11 +230,6 @@ START_TEST(options_are_checked)
 END_TEST
 
 /* --- scopes --- */
-
-static int return_it(void *arg)
-{
-    return hop_int(arg);
-}
 
 static int sleep_long(void *arg)
 {
@@ -1112,14 +1102,14 @@ static int wait_shielded(void *arg)
     return 0;
 }
 
-static int cancel_shielded(void *arg)
+/* Cancels the task while it is inside: it finishes there, and is told afterwards. */
+static void cancel_inside(hop_fn *fn)
 {
     struct shielded s = { 0 };
     hop_scope scope;
 
-    (void)arg;
     must_eq(hop_scope_open(&scope), 0);
-    must_eq(hop_spawn(&scope, wait_shielded, &s, NULL), 0);
+    must_eq(hop_spawn(&scope, fn, &s, NULL), 0);
     must_eq(hop_await(&s.entered), 0);
     must_eq(hop_scope_cancel(&scope, -EPROTO), 0);
     hop_yield();
@@ -1128,6 +1118,12 @@ static int cancel_shielded(void *arg)
     must_eq(hop_scope_close(&scope), -EPROTO);
     must_eq(s.inside, 12);
     must_eq(s.after, -EPROTO);
+}
+
+static int cancel_shielded(void *arg)
+{
+    (void)arg;
+    cancel_inside(wait_shielded);
     return 0;
 }
 
@@ -1191,25 +1187,9 @@ static int open_beyond_the_shield(void *arg)
 
 static int cancel_scopes_of_a_shield(void *arg)
 {
-    hop_fn *fns[] = { open_shielded, open_beyond_the_shield };
-    hop_scope scope;
-    int i;
-
     (void)arg;
-    for (i = 0; i < 2; i++) {
-        struct shielded s = { 0 };
-
-        must_eq(hop_scope_open(&scope), 0);
-        must_eq(hop_spawn(&scope, fns[i], &s, NULL), 0);
-        must_eq(hop_await(&s.entered), 0);
-        must_eq(hop_scope_cancel(&scope, -EPROTO), 0);
-        hop_yield();
-        hop_yield();
-        must_eq(hop_complete(&s.go, 12), 0);
-        must_eq(hop_scope_close(&scope), -EPROTO);
-        must_eq(s.inside, 12);
-        must_eq(s.after, -EPROTO);
-    }
+    cancel_inside(open_shielded);
+    cancel_inside(open_beyond_the_shield);
     return 0;
 }
 

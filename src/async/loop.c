@@ -67,11 +67,6 @@ static bool on_own_thread(const struct hop__loop *loop)
     return hop__self()->executor == &loop->executor;
 }
 
-bool hop__loop_is_dispatching(const struct hop__loop *loop)
-{
-    return on_own_thread(loop);
-}
-
 bool hop__loop_is_mine(struct hop__loop *loop)
 {
     return on_own_thread(loop) ||

@@ -104,9 +104,6 @@ void hop__loop_ring(struct hop__loop *loop);
  */
 int hop__loop_poll(struct hop__loop *loop, hop_ns timeout);
 
-/* Whether the calling thread is inside a callback of this loop's, attached or not, or in one of its tasks. */
-bool hop__loop_is_dispatching(const struct hop__loop *loop);
-
 /*
  * Whether the calling thread may touch what is the loop's: as above, or it is the thread that dispatches an attached
  * base, in a callback of the user's.

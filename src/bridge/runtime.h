@@ -12,10 +12,9 @@
 #include "bridge/scope.h"
 #include "bridge/stack.h"
 
-enum { HOP__RUNTIME_MAGIC = 0x686f7001, HOP__LOOPS_MAX = 64 };
+enum { HOP__LOOPS_MAX = 64 };
 
 struct hop_runtime {
-    uint32_t magic;
     hop__atomic(int) stopping; /* admits nothing new from outside of its own tasks */
     hop_config config;         /* with the defaults filled in */
     struct hop__executor *loops[HOP__LOOPS_MAX];
