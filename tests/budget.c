@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -313,6 +314,33 @@ START_TEST(reread_notices_a_change)
 }
 END_TEST
 
+/* A server at its file limit must not take every CPU because it cannot read its quota. */
+START_TEST(quota_holds_at_the_file_limit)
+{
+    struct hop__budget_files files;
+    struct rlimit limit;
+    int version;
+
+    for (version = 1; version <= 2; version++) {
+        version == 1 ? use_v1("/app") : use_v2("/app");
+        put("/sys/fs/cgroup/app/cpu.max", "200000 100000\n");
+        put("/sys/fs/cgroup/cpu,cpuacct/app/cpu.cfs_quota_us", "200000\n");
+        put("/sys/fs/cgroup/cpu,cpuacct/app/cpu.cfs_period_us", "100000\n");
+        budget = (struct hop__budget){ 0 };
+        ck_assert_int_eq(hop__budget_find(&files, root), 0);
+        ck_assert_int_eq(hop__budget_reread(&budget, &files, 8), 1);
+        ck_assert_int_eq(budget.width, 2);
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 0, limit.rlim_max }), 0);
+        ck_assert_int_eq(hop__budget_reread(&budget, &files, 8), 0);
+        ck_assert_int_eq(budget.width, 2);
+        ck_assert_ptr_nonnull(strstr(budget.source, "quota of 2.00 CPUs"));
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        ck_assert_int_eq(hop__budget_reread(&budget, &files, 8), 0);
+    }
+}
+END_TEST
+
 /* ---- Whose cgroup ---- */
 
 enum { SHELL = 400000001, CHILD, GRANDCHILD, STRANGER, WORKQUEUE }; /* pids that the kernel never gives out */
@@ -457,6 +485,7 @@ static Suite *suite(void)
     tcase_add_test(quota, overlong_paths_are_survived);
     tcase_add_test(quota, long_source_is_cut_in_front);
     tcase_add_test(quota, reread_notices_a_change);
+    tcase_add_test(quota, quota_holds_at_the_file_limit);
     suite_add_tcase(s, quota);
 
     tcase_add_checked_fixture(owner, make_root, remove_root);

@@ -23,15 +23,22 @@ static long long take_number(const char **text)
     return value;
 }
 
+/* A quota that was not read: there is none, or this process has nothing left to open the file with: less than 0. */
+static double unread(int rc)
+{
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? -1 : 0;
+}
+
 /* "max 100000" or "150000 100000": microseconds of CPU time in each period of so many microseconds. */
 static double quota_v2(const char *dir)
 {
     char text[64];
     const char *at = text;
     long long quota, period;
+    int rc = hop__cgroup_read(text, sizeof text, dir, "/cpu.max");
 
-    if (hop__cgroup_read(text, sizeof text, dir, "/cpu.max") <= 0)
-        return 0;
+    if (rc <= 0)
+        return unread(rc);
     quota = take_number(&at);
     period = quota > 0 ? take_number(&at) : 0;
     return period > 0 && !*at ? (double)quota / (double)period : 0;
@@ -43,13 +50,15 @@ static double quota_v1(const char *dir)
     char quota_text[64], period_text[64];
     const char *quota_at = quota_text, *period_at = period_text;
     long long quota, period;
+    int rc = hop__cgroup_read(quota_text, sizeof quota_text, dir, "/cpu.cfs_quota_us");
 
-    if (hop__cgroup_read(quota_text, sizeof quota_text, dir, "/cpu.cfs_quota_us") <= 0)
-        return 0;
+    if (rc <= 0)
+        return unread(rc);
     if ((quota = take_number(&quota_at)) <= 0 || *quota_at)
         return 0;
-    if (hop__cgroup_read(period_text, sizeof period_text, dir, "/cpu.cfs_period_us") <= 0)
-        return 0;
+    rc = hop__cgroup_read(period_text, sizeof period_text, dir, "/cpu.cfs_period_us");
+    if (rc <= 0)
+        return unread(rc);
     period = take_number(&period_at);
     return period > 0 && !*period_at ? (double)quota / (double)period : 0;
 }
@@ -64,8 +73,8 @@ static void note_quota(struct hop__budget *budget, const char *version, const ch
              cut ? "..." : "", cut ? dir + len - SHOWN_MAX : dir);
 }
 
-/* A parent's quota binds its children, so the tightest on the way up counts. */
-static void walk_up(struct hop__budget *budget, const struct hop__cgroup *cgroup, const char *version,
+/* A parent's quota binds its children, so the tightest on the way up counts. False: one of them could not be read. */
+static bool walk_up(struct hop__budget *budget, const struct hop__cgroup *cgroup, const char *version,
                     double (*quota_in)(const char *dir))
 {
     char dir[HOP__CGROUP_PATH_MAX];
@@ -75,32 +84,38 @@ static void walk_up(struct hop__budget *budget, const struct hop__cgroup *cgroup
     while (end > 0) {
         double quota = quota_in(dir);
 
+        if (quota < 0)
+            return false;
         if (quota > 0 && (budget->quota <= 0 || quota < budget->quota)) {
             budget->quota = quota;
             note_quota(budget, version, dir);
         }
         if (end <= cgroup->top)
-            return;
+            break;
         while (end > cgroup->top && dir[--end] != '/')
             ;
         dir[end] = '\0';
     }
+    return true;
 }
 
 int hop__budget_reread(struct hop__budget *budget, const struct hop__budget_files *files, int cpus_allowed)
 {
     bool found = files->v2.dir[0] || files->v1.dir[0];
-    int before = budget->width;
+    struct hop__budget before = *budget;
 
     budget->cpus = cpus_allowed > 1 ? cpus_allowed : 1;
     budget->quota = 0;
     snprintf(budget->source, sizeof budget->source, "no quota: %s", found ? "none is set" : "no cgroup was found");
-    walk_up(budget, &files->v2, "v2", quota_v2);
-    walk_up(budget, &files->v1, "v1", quota_v1);
+    if (!walk_up(budget, &files->v2, "v2", quota_v2) || !walk_up(budget, &files->v1, "v1", quota_v1)) {
+        budget->quota = before.quota; /* what holds, as far as is known */
+        snprintf(budget->source, sizeof budget->source, "%s",
+                 before.width ? before.source : "no quota: its files could not be opened");
+    }
     budget->width = budget->cpus;
     if (budget->quota > 0 && budget->quota < budget->cpus)
         budget->width = budget->quota < 1 ? 1 : (int)budget->quota;
-    return budget->width != before;
+    return budget->width != before.width;
 }
 
 int hop__budget_read(struct hop__budget *budget, int cpus_allowed, const char *root)

@@ -34,7 +34,8 @@ int hop__budget_find(struct hop__budget_files *files, const char *root);
 
 /*
  * Fills *budget. Returns 1 if the width differs from what *budget held before, else 0; zero the struct before the
- * first time. A file that is missing or does not make sense is no quota.
+ * first time. A file that is missing or does not make sense is no quota; while the process has no descriptor or memory
+ * left to read one with, the quota of before holds.
  */
 int hop__budget_reread(struct hop__budget *budget, const struct hop__budget_files *files, int cpus_allowed);
 
