@@ -6,6 +6,7 @@
 
 #include <hop.h>
 
+#include <dlfcn.h>
 #include <event2/event.h>
 #include <link.h>
 #include <string.h>
@@ -78,22 +79,55 @@ int hop_worker_count(void)
 
 /* --- words --- */
 
-/* Several OpenMP runtimes in one process do not know of each other; say which there are. */
+struct openmp_runtimes {
+    FILE *out;
+    int n;
+};
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+static bool is_openmp(const char *name)
+{
+    return strstr(name, "libgomp") || strstr(name, "libomp") || strstr(name, "libiomp");
+}
+
 static int note_openmp(struct dl_phdr_info *info, size_t size, void *arg)
 {
-    const char *slash = strrchr(info->dlpi_name, '/'), *name = slash ? slash + 1 : info->dlpi_name;
-    FILE *out = arg;
+    struct openmp_runtimes *found = arg;
+    const char *name = base_name(info->dlpi_name);
 
     (void)size;
-    if (strstr(name, "libgomp") || strstr(name, "libomp") || strstr(name, "libiomp"))
-        fprintf(out, " %s", name);
+    if (is_openmp(name)) {
+        found->n++;
+        fprintf(found->out, " %s", name);
+    }
     return 0;
 }
 
+/*
+ * Several OpenMP runtimes in one process do not know of each other: what was compiled for the other one opens regions
+ * of its own inside our jobs. But libomp has libgomp's entry points too; where it comes first in the order of linking,
+ * the dynamic linker gives everybody libomp's, and there is one runtime. So: whose is in force?
+ */
 static void describe_openmp(FILE *out)
 {
+    struct openmp_runtimes found = { out, 0 };
+    void *question = dlsym(RTLD_DEFAULT, "omp_in_parallel");
+    Dl_info info;
+
     fprintf(out, "OpenMP:");
-    dl_iterate_phdr(note_openmp, out);
+    dl_iterate_phdr(note_openmp, &found);
+    if (found.n > 1 && question && dladdr(question, &info)) {
+        if (strstr(base_name(info.dli_fname), "libgomp"))
+            fprintf(out, " (apart: code for one finds itself outside of the other's regions; link libomp first)");
+        else
+            fprintf(out, " (as one: %s serves all)", base_name(info.dli_fname));
+    }
     fputc('\n', out);
 }
 
