@@ -33,12 +33,15 @@ breaches() {
             grep -nE '\b(strcpy|strcat|v?sprintf|gets|strtok|alloca|tmpnam|mktemp)[[:space:]]*\(' "$file" |
                 sed "s,^,banned call: $file:," || true
             ;;
-        *.sh | *.ac | *.m4 | *.am | bootstrap | .ci/*)
+        *.sh | *.ac | *.m4 | *.am | *.cpp | *.py | *.go | *.rs | *.toml | bootstrap | .ci/* | bench/run | \
+            bench/peers/build)
             grep -q 'SPDX-License-Identifier: BSD-3-Clause' <(head -n 3 "$file") || echo "no SPDX line: $file"
             ;;
         esac
         case $file in
-        *.c | *.h | *.cc | *.S | *.map | *.sh | *.ac | *.m4 | *.am | *.md | *.in | bootstrap | .ci/*)
+        bench/results/*) ;; # written by a program
+        *.c | *.h | *.cc | *.S | *.map | *.sh | *.ac | *.m4 | *.am | *.md | *.in | *.cpp | *.py | *.go | *.rs | \
+            bootstrap | .ci/* | bench/run | bench/peers/build)
             # (A table's row cannot be broken.)
             grep -nE '^[^|].{120}' "$file" | sed "s,^,over 120 columns: $file:,;s,\(:[0-9]*\):.*,\1," || true
             grep -nE '[[:space:]]+$' "$file" | sed "s,^,space at the end: $file:,;s,\(:[0-9]*\):.*,\1," || true
@@ -48,7 +51,8 @@ breaches() {
 
         # A file that no list in Makefile.am names is dead, or missing from the release. A test is listed without .c.
         case $file in
-        src/* | include/* | tests/* | examples/* | bench/*.c)
+        bench/results/*) ;;
+        src/* | include/* | tests/* | examples/* | bench/*)
             stem=$file
             case $file in tests/*.c | examples/*.c) stem=${file%.c} ;; esac
             grep -qxF -e "$file" -e "$stem" <<<"$listed" || echo "not in Makefile.am: $file"
@@ -57,13 +61,14 @@ breaches() {
     done
 
     # And what a list there names is there.
-    { grep -E '^(src|include|tests|examples|bench)/.*\.(c|h|cc|S|sh|map|md)$' <<<"$listed" || true; } |
+    { grep -E '^(src|include|tests|examples|bench)/.*\.(c|h|cc|cpp|S|sh|map|md|py|go|rs|json)$' <<<"$listed" ||
+        true; } |
         while read -r name; do
             [ -e "$name" ] || echo "no such file: $name, listed in Makefile.am"
         done
 
     # What the documents name is there: targets of links, and `paths/in backquotes` that begin with a folder of ours.
-    for file in *.md src/*/README.md; do
+    for file in *.md src/*/README.md bench/README.md; do
         [ -f "$file" ] || continue
         { grep -oE '\]\([^)#: ]+' "$file" || true; } | sed 's/^](//' | while read -r name; do
             [ -e "$(dirname "$file")/$name" ] || echo "no such file: $name, linked in $file"

@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The benchmarks run: every workload of hop-bench at a tiny size, with its result checked, one line of JSON each; the
+# load generator tells a wrong answer from a right one; the driver makes its tables. No figure is looked at.
+set -euo pipefail
+top_srcdir=${top_srcdir:-$(cd "$(dirname "$0")/.." && pwd)}
+top_builddir=${top_builddir:-$top_srcdir/build}
+bench=$top_builddir/bench
+here=$(mktemp -d "${TMPDIR:-/tmp}/hop-bench-XXXXXX")
+server=
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$here"' EXIT
+export BENCH_ROUNDS=1
+
+fail() {
+    echo "bench: $*" >&2
+    exit 1
+}
+
+# Standard input is one flat JSON object with these fields.
+is_json() { # what, field...
+    local line name what=$1 pair='"[a-z0-9_]+":("[^"\\]*"|-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?)'
+    shift
+    line=$(cat)
+    grep -qxE "\{$pair(,$pair)*\}" <<<"$line" || fail "$what printed no line of JSON: $line"
+    for name in "$@"; do
+        grep -qF "\"$name\":" <<<"$line" || fail "$what printed no $name: $line"
+    done
+}
+
+# --- programs: every variant that hop-bench names ---
+
+sizes='fork_join 15
+idle_cpu 1
+mem_per_task 100
+offload_rtt 200
+offload_throughput 600
+parallel_for 2000
+ping_pong 100
+spawn_join 2500
+team_overhead 20
+timers 50'
+
+runs=0
+while read -r workload variants; do
+    case $workload in echo_tcp | mixed) continue ;; esac
+    size=$(awk -v w="$workload" '$1 == w { print $2 }' <<<"$sizes")
+    [ -n "$size" ] || fail "give $workload a size in tests/bench.sh"
+    for variant in $variants; do
+        "$bench/hop-bench" "$workload" "$variant" "$size" >"$here/out" || fail "$workload $variant failed"
+        is_json "$workload $variant" peer workload variant n unit median min max rounds cpus <"$here/out"
+        runs=$((runs + 1))
+    done
+done < <("$bench/hop-bench" 2>&1 | sed '1,/^$/d' | sed '1,/^$/d')
+[ "$runs" -ge 25 ] || fail "hop-bench named $runs variants only"
+
+! "$bench/hop-bench" nonsense 2>/dev/null || fail "an unknown workload was accepted"
+! "$bench/hop-bench" fork_join nonsense 2>/dev/null || fail "an unknown variant was accepted"
+
+# --- servers, under load ---
+
+serve() { # command...; sets port and server, once it listens
+    local try
+    for try in 1 2 3 4 5; do
+        port=$((20000 + RANDOM % 12000))
+        "$@" "$port" 2>"$here/err" &
+        server=$!
+        while kill -0 "$server" 2>/dev/null; do
+            if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+                return
+            fi
+            sleep 0.02
+        done
+        wait "$server" || true
+    done
+    fail "no server after $try tries: $(cat "$here/err")"
+}
+
+stop() {
+    kill "$server"
+    wait "$server" || true
+    server=
+}
+
+load() {
+    "$bench/loadgen" --port "$port" --server "$server" --connections 4 --seconds 0.2 --warmup 0.05 "$@"
+}
+
+for variant in echo_tcp/task mixed/loop mixed/job; do
+    heavy=0
+    [ "${variant%/*}" = echo_tcp ] || heavy=1
+    serve "$bench/hop-bench" "${variant%/*}" "${variant#*/}"
+    for rate in 0 500; do
+        load --heavy "$heavy" --rate "$rate" >"$here/out" || fail "$variant under load failed"
+        is_json "$variant" rps p50_us p99_us heavy_rps heavy_p99_us cpus realtime late_p99_us unanswered <"$here/out"
+        ! grep -q '"rps":0,' "$here/out" || fail "$variant answered nothing: $(cat "$here/out")"
+    done
+    stop
+done
+
+# A server that does not compute gives wrong answers to heavy requests, and that is noticed.
+serve "$bench/hop-bench" echo_tcp task
+if load --heavy 1 >"$here/out" 2>"$here/err"; then
+    fail "a wrong answer was taken for a right one"
+fi
+grep -q 'wrong result' "$here/err" || fail "a wrong answer was not called so: $(cat "$here/err")"
+stop
+
+# --- the driver ---
+
+if command -v python3 >/dev/null; then
+    for suite in core compute async mixed; do
+        "$top_srcdir/bench/run" "$suite" --quick --hop-only --build "$top_builddir" --out "$here/results" \
+            >"$here/out" || fail "bench/run $suite: $(cat "$here/out")"
+        python3 -m json.tool "$here/results/$suite.json" >/dev/null || fail "$suite.json is not JSON"
+        grep -q '^| \*\*hop/' "$here/results/$suite.md" || fail "$suite.md has no row of hop"
+    done
+    python3 - "$here"/results/*.svg <<'END' || fail "a plot is not XML"
+import sys
+import xml.dom.minidom
+
+for path in sys.argv[1:]:
+    xml.dom.minidom.parse(path)
+END
+else
+    echo "no python3: the driver was not tested"
+fi
+echo "bench: $runs runs and 3 servers gave right results"
