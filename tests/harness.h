@@ -13,10 +13,13 @@
 #include <hop.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -142,6 +145,13 @@ static inline unsigned test_seed(void)
 #define TEST_SANITIZED 0
 #endif
 
+#ifdef HAVE_VALGRIND_VALGRIND_H
+#include <valgrind/valgrind.h>
+#define TEST_VALGRIND RUNNING_ON_VALGRIND
+#else
+#define TEST_VALGRIND 0
+#endif
+
 static inline pthread_t start_thread(void *(*fn)(void *), void *arg)
 {
     pthread_t thread;
@@ -174,6 +184,51 @@ static inline int count_it(void *arg)
 {
     atomic_fetch_add((atomic_int *)arg, 1);
     return 0;
+}
+
+/* Runs fn in a child process: its wait status; what it wrote to standard error is in text. */
+static inline int in_a_child(void (*fn)(void), char *text, size_t bytes)
+{
+    struct rlimit none = { 0, 0 };
+    size_t n = 0;
+    ssize_t got;
+    int fds[2], status;
+    pid_t pid;
+
+    must_eq(pipe(fds), 0);
+    pid = fork();
+    must(pid >= 0);
+    if (!pid) {
+        setrlimit(RLIMIT_CORE, &none);
+        dup2(fds[1], STDERR_FILENO);
+        close(fds[0]);
+        close(fds[1]);
+        fn();
+        _exit(0);
+    }
+    close(fds[1]);
+    while (n < bytes - 1 && (got = read(fds[0], text + n, bytes - 1 - n)) > 0)
+        n += (size_t)got;
+    text[n] = '\0';
+    close(fds[0]);
+    must_eq(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+/* A line of /proc/self/status that is told in KiB: "VmSize", "VmRSS". */
+static inline long status_kib(const char *what)
+{
+    char line[256];
+    size_t n = strlen(what);
+    FILE *f = fopen("/proc/self/status", "r");
+    long kib = -1;
+
+    must(f);
+    while (kib < 0 && fgets(line, sizeof line, f))
+        if (!strncmp(line, what, n) && line[n] == ':')
+            kib = strtol(line + n + 1, NULL, 10);
+    fclose(f);
+    return kib;
 }
 
 static inline long thread_id(void)

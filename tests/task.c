@@ -1330,107 +1330,6 @@ END_TEST
 
 /* --- the ends that programs come to --- */
 
-/* Runs fn in a child process: its wait status; what it wrote to standard error is in text. */
-static int in_a_child(void (*fn)(void), char *text, size_t bytes)
-{
-    struct rlimit none = { 0, 0 };
-    size_t n = 0;
-    ssize_t got;
-    int fds[2], status;
-    pid_t pid;
-
-    must_eq(pipe(fds), 0);
-    pid = fork();
-    must(pid >= 0);
-    if (!pid) {
-        setrlimit(RLIMIT_CORE, &none);
-        dup2(fds[1], STDERR_FILENO);
-        close(fds[0]);
-        close(fds[1]);
-        fn();
-        _exit(0);
-    }
-    close(fds[1]);
-    while (n < bytes - 1 && (got = read(fds[0], text + n, bytes - 1 - n)) > 0)
-        n += (size_t)got;
-    text[n] = '\0';
-    close(fds[0]);
-    must_eq(waitpid(pid, &status, 0), pid);
-    return status;
-}
-
-static volatile int forever = 1;
-
-static __attribute__((noinline)) int without_end(volatile char *outer)
-{
-    volatile char here[512];
-
-    if (!forever)
-        return 0;
-    here[0] = outer ? outer[0] : 'x';
-    return without_end(here) + here[0];
-}
-
-static int overflow(void *arg)
-{
-    (void)arg;
-    return without_end(NULL);
-}
-
-static int spawn_overflow(void *arg)
-{
-    hop_scope scope;
-
-    (void)arg;
-    must_eq(hop_scope_open(&scope), 0);
-    must_eq(hop_spawn(&scope, overflow, NULL, HOP_TASK(.name = "bottomless", .stack_bytes = 64 * 1024)), 0);
-    return hop_scope_close(&scope);
-}
-
-static int spawn_overflow_on_cpu(void *arg)
-{
-    (void)arg;
-    hop_on_cpu {
-        without_end(NULL);
-    }
-    return 0;
-}
-
-static void run_overflow(void)
-{
-    hop_run(spawn_overflow, NULL, NULL);
-}
-
-static void run_overflow_on_cpu(void)
-{
-    hop_run(spawn_overflow_on_cpu, NULL, NULL);
-}
-
-START_TEST(stack_overflow_is_reported)
-{
-    char text[4096];
-    int status = in_a_child(run_overflow, text, sizeof text);
-
-    must(WIFSIGNALED(status));
-    must_eq(WTERMSIG(status), SIGSEGV);
-    ck_assert_ptr_nonnull(strstr(text, "stack overflow"));
-    ck_assert_ptr_nonnull(strstr(text, "'bottomless'"));
-    ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1); /* one line */
-}
-END_TEST
-
-START_TEST(stack_overflow_on_a_worker_is_reported)
-{
-    char text[4096];
-    int status = in_a_child(run_overflow_on_cpu, text, sizeof text);
-
-    must(WIFSIGNALED(status));
-    must_eq(WTERMSIG(status), SIGSEGV);
-    ck_assert_ptr_nonnull(strstr(text, "stack overflow"));
-    ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1);
-}
-END_TEST
-
 static int leave_scope_open(void *arg)
 {
     static hop_scope scope;
@@ -1490,8 +1389,7 @@ int main(void)
         deadline_blocks_end_once, deadlines_go_along, deadline_blocks_outside_of_tasks, shielded_clean_up,
         cancelled_inside_a_shield, scopes_opened_inside_a_shield, three_loops, children_stay_on_the_loop,
         spawns_from_outside_go_around, scope_left_open_is_fatal,
-        TEST_SANITIZED ? NULL : stack_overflow_is_reported, /* the sanitizers have reports of their own */
-        stack_overflow_on_a_worker_is_reported, a_fault_that_was_sent_ends_it, NULL
+        TEST_SANITIZED ? NULL : a_fault_that_was_sent_ends_it, NULL /* the sanitizers have reports of their own */
     };
 
     return run_tests("task", all);

@@ -34,11 +34,13 @@ void hop__task_run(struct hop__task *t)
     struct hop__thread *self = hop__self();
 
     self->task = t;
+    self->stack_of = t;
     self->visiting = false;
     t->here = self->executor;
     hop__store(&t->seen_at, (int)t->here->place, relaxed);
     hop__context_switch(&self->scheduler, &t->context);
     self->task = NULL;
+    self->stack_of = NULL;
     if (self->after) {
         void (*after)(struct hop__task *, void *) = self->after;
 

@@ -78,14 +78,19 @@ static struct sigaction earlier;
 static _Thread_local char *alternate;
 static _Thread_local char *thread_low; /* where the thread's own stack ends */
 
-static void say(const char *what)
-{
-    ssize_t n = write(STDERR_FILENO, what, strlen(what));
+/* One write, so that two threads that overflow at once have a line each. */
+struct line {
+    char text[256];
+    size_t bytes;
+};
 
-    (void)n;
+static void say(struct line *l, const char *what)
+{
+    while (*what && l->bytes < sizeof l->text)
+        l->text[l->bytes++] = *what++;
 }
 
-static void say_number(size_t n)
+static void say_number(struct line *l, size_t n)
 {
     char digits[24], *p = digits + sizeof digits;
 
@@ -93,23 +98,31 @@ static void say_number(size_t n)
     do
         *--p = (char)('0' + n % 10);
     while (n /= 10);
-    say(p);
+    say(l, p);
 }
 
 static void report(const char *address)
 {
-    struct hop__task *t = hop__self()->task;
+    struct hop__task *t = hop__self()->stack_of;
     size_t page = hop__page_bytes();
+    struct line l;
+    ssize_t n;
 
+    l.bytes = 0;
     if (t && hop__stack_guards(t->stack, page, address)) {
-        say("hop: stack overflow in task '");
-        say(t->name ? t->name : "unnamed");
-        say("': its stack has ");
-        say_number(t->stack.bytes);
-        say(" bytes (HOP_TASK(.stack_bytes = ...) or hop_config.stack_bytes)\n");
-    } else if (hop__self()->executor && thread_low && address < thread_low + page &&
+        say(&l, "hop: stack overflow in task '");
+        say(&l, t->name ? t->name : "unnamed");
+        say(&l, "': its stack has ");
+        say_number(&l, t->stack.bytes);
+        say(&l, " bytes (HOP_TASK(.stack_bytes = ...) or hop_config.stack_bytes)\n");
+    } else if (!t && hop__self()->executor && thread_low && address < thread_low + page &&
                address >= thread_low - 16 * page) {
-        say("hop: stack overflow in a job: the thread's stack is full (OMP_STACKSIZE, ulimit -s)\n");
+        say(&l, "hop: stack overflow in a job: the thread's stack is full (OMP_STACKSIZE, ulimit -s)\n");
+    }
+    if (l.bytes) {
+        l.text[l.bytes - 1] = '\n'; /* also after a name that is too long */
+        n = write(STDERR_FILENO, l.text, l.bytes);
+        (void)n;
     }
 }
 

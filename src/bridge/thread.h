@@ -16,6 +16,7 @@ struct hop__worker;
 struct hop__thread {
     struct hop__executor *executor; /* whose thread this is; NULL: a plain thread */
     struct hop__task *task;         /* the task that runs here; NULL: a job, a callback, or nothing of ours */
+    struct hop__task *stack_of;     /* whose stack the thread runs on, also in a job; NULL: its own */
     struct hop__worker *worker;     /* while the thread takes part in task mode */
     const struct hop__cancel *cancel; /* of the job that runs here; NULL: none */
     struct hop_runtime *runtime;    /* of the executor; for a plain thread the one it chose */
