@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Stacks: what happens when one is full, wherever code runs. */
+/* Stacks: what happens when one is full, wherever code runs; and that all of them are given back whole. */
 #include "harness.h"
+
+#include <malloc.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 /* --- a task without end --- */
 
@@ -79,10 +85,11 @@ END_TEST
 
 /* --- recursion through hop_join, wherever it can run --- */
 
-enum { DEPTH = 100000, SMALL_DEPTH = 100 };
+enum { DEPTH = 100000, SMALL_DEPTH = 100, LARGE_FRAME = 32 * 1024 };
 
 struct descent {
     int depth; /* levels below this one */
+    bool large;
     int below; /* found by the levels that came back */
 };
 
@@ -97,11 +104,22 @@ static int do_nothing(void *arg)
 /* The deep half is the one that runs here, then the one that may be stolen, and so on. */
 static __attribute__((noinline)) int descend_by_join(struct descent *d)
 {
-    struct descent next = { d->depth - 1, 0 };
+    struct descent next = { d->depth - 1, d->large, 0 };
     int rc = d->depth % 2 ? hop_join(descend, &next, do_nothing, NULL) : hop_join(do_nothing, NULL, descend, &next);
 
     d->below = next.below + 1;
     return rc;
+}
+
+/* A frame that is larger than a page and touched at its far end first could step over a guard of one page. */
+static __attribute__((noinline)) int descend_by_large_frame(struct descent *d)
+{
+    volatile char frame[LARGE_FRAME];
+    int rc;
+
+    frame[0] = (char)d->depth;
+    rc = descend_by_join(d);
+    return frame[0] == (char)d->depth ? rc : -EFAULT;
 }
 
 static int descend(void *arg)
@@ -110,7 +128,7 @@ static int descend(void *arg)
 
     if (!d->depth)
         return 0;
-    return descend_by_join(d);
+    return d->large ? descend_by_large_frame(d) : descend_by_join(d);
 }
 
 enum place { TASK, CPU, CPU_JOB, JOB, TEAM, REGION, LANE, THREAD, PLACES };
@@ -196,7 +214,7 @@ static void check_reports(const char *text)
     static const char start[] = "hop: stack overflow in ";
     const char *end;
 
-    ck_assert_msg(*text, "%s: no report", names[asked.place]);
+    ck_assert_msg(*text, "%s, %s frames: no report", names[asked.place], asked.descent.large ? "large" : "small");
     for (; *text; text = end + 1) {
         end = strchr(text, '\n');
         ck_assert_msg(end && !strncmp(text, start, strlen(start)), "not a report: %s", text);
@@ -204,13 +222,13 @@ static void check_reports(const char *text)
 }
 
 /* The right result, or the report and the signal. */
-static void descend_in_child(enum place place, int depth, bool must_fit)
+static void descend_in_child(enum place place, int depth, bool large, bool must_fit)
 {
     char text[4096];
     int status;
 
     asked.place = place;
-    asked.descent = (struct descent){ depth, 0 };
+    asked.descent = (struct descent){ depth, large, 0 };
     status = in_a_child(run_descent, text, sizeof text);
     if (WIFEXITED(status)) {
         ck_assert_msg(!WEXITSTATUS(status), "%s, %d deep: wrong, %s", names[place], depth, text);
@@ -227,9 +245,91 @@ START_TEST(recursion_is_right_or_reported)
     int place;
 
     for (place = 0; place < PLACES; place++) {
-        descend_in_child((enum place)place, SMALL_DEPTH, true);
-        descend_in_child((enum place)place, DEPTH, false);
+        descend_in_child((enum place)place, SMALL_DEPTH, false, true);
+        descend_in_child((enum place)place, DEPTH, false, false);
     }
+}
+END_TEST
+
+START_TEST(large_frames_do_not_step_over_the_guard)
+{
+    int place;
+
+    for (place = 0; place < PLACES; place++)
+        descend_in_child((enum place)place, DEPTH, true, false);
+}
+END_TEST
+
+/* --- what is given back --- */
+
+#ifdef _OPENMP
+static int narrow_region(void *arg)
+{
+    int i, *threads = arg;
+
+    for (i = 0; i < 200; i++) {
+        hop_on_team {
+#pragma omp parallel num_threads(2)
+#pragma omp single
+            *threads = omp_get_num_threads();
+        }
+        hop_on_cpu {
+        }
+    }
+    return 0;
+}
+
+static int narrow_regions(void *arg)
+{
+    int threads = 0, rc = narrow_region(&threads);
+    long before = status_kib("VmSize");
+
+    (void)arg;
+    rc = rc < 0 ? rc : narrow_region(&threads);
+    must_eq(threads, 2);
+    ck_assert_int_lt(status_kib("VmSize") - before, 4096);
+    return rc;
+}
+
+/* For a region that is narrower than the team libgomp ends the other threads, and starts new ones afterwards. */
+START_TEST(threads_that_a_region_ends_leave_nothing)
+{
+    mallopt(M_ARENA_MAX, 1); /* or the allocator takes 64 MiB when it likes */
+    run_main_with(narrow_regions, NULL, &(hop_config){ .workers = 4 });
+}
+END_TEST
+#endif
+
+static void *use_own_stack(void *arg)
+{
+    pthread_attr_t attributes;
+    void *low;
+    size_t bytes;
+    volatile char *p;
+
+    must_eq(pthread_getattr_np(pthread_self(), &attributes), 0);
+    must_eq(pthread_attr_getstack(&attributes, &low, &bytes), 0);
+    pthread_attr_destroy(&attributes);
+    for (p = low; p < (char *)__builtin_frame_address(0) - 64 * 1024; p += 4096)
+        *p = 'x';
+    pthread_barrier_wait(arg); /* all at once, so that each has a stack of its own */
+    return NULL;
+}
+
+/* The C library keeps the stacks of threads that have ended, for the next ones. */
+START_TEST(threads_leave_their_stacks_whole)
+{
+    pthread_barrier_t all;
+    pthread_t threads[16];
+    int i;
+
+    must_eq(pthread_barrier_init(&all, NULL, 16), 0);
+    must_eq(hop_run(one_job, NULL, &(hop_config){ .workers = 8, .loops = 2 }), 0);
+    for (i = 0; i < 16; i++)
+        threads[i] = start_thread(use_own_stack, &all);
+    for (i = 0; i < 16; i++)
+        join_thread(threads[i]);
+    pthread_barrier_destroy(&all);
 }
 END_TEST
 
@@ -237,8 +337,12 @@ int main(void)
 {
     bool watched = TEST_SANITIZED || TEST_VALGRIND; /* by who has reports of his own */
     const TTest *const all[] = {
+        threads_leave_their_stacks_whole,
+#ifdef _OPENMP
+        threads_that_a_region_ends_leave_nothing,
+#endif
         watched ? NULL : stack_overflow_is_reported, stack_overflow_on_a_worker_is_reported,
-        recursion_is_right_or_reported, NULL
+        recursion_is_right_or_reported, large_frames_do_not_step_over_the_guard, NULL
     };
 
     return run_tests("stack", all);

@@ -16,6 +16,7 @@
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
 #endif
 
 enum { KEPT_MAX = 1024 };
@@ -60,7 +61,7 @@ void hop__stack_pool_open(struct hop__stack_pool *pool, size_t bytes)
 /* The last word of a free stack links to the next; it is in the page that a task touches first anyway. */
 static void **link_of(char *low, size_t bytes)
 {
-    return (void **)(low + hop__page_bytes() + bytes) - 1;
+    return (void **)(low + HOP__GUARD_BYTES + bytes) - 1;
 }
 
 void hop__stack_pool_close(struct hop__stack_pool *pool)
@@ -69,21 +70,29 @@ void hop__stack_pool_close(struct hop__stack_pool *pool)
         char *low = pool->free;
 
         pool->free = *link_of(low, pool->bytes);
-        munmap(low, hop__page_bytes() + pool->bytes);
+        munmap(low, HOP__GUARD_BYTES + pool->bytes);
     }
     pthread_mutex_destroy(&pool->lock);
 }
 
-static int guard(char *low)
+int hop__guard_install(char *low)
 {
     if (hop__load(&guard_kind, relaxed) != GUARD_MPROTECT) {
-        if (!madvise(low, hop__page_bytes(), MADV_GUARD_INSTALL)) {
+        if (!madvise(low, HOP__GUARD_BYTES, MADV_GUARD_INSTALL)) {
             hop__store(&guard_kind, GUARD_MADVISE, relaxed);
             return 0;
         }
-        hop__store(&guard_kind, GUARD_MPROTECT, relaxed);
+        if (errno != ENOMEM) /* the kernel knows it, and had no memory for a page table */
+            hop__store(&guard_kind, GUARD_MPROTECT, relaxed);
     }
-    return mprotect(low, hop__page_bytes(), PROT_NONE) ? -EAGAIN : 0;
+    return mprotect(low, HOP__GUARD_BYTES, PROT_NONE) ? -EAGAIN : 0;
+}
+
+/* The guard may be of either kind: each call does nothing to the other's. */
+void hop__guard_remove(char *low)
+{
+    madvise(low, HOP__GUARD_BYTES, MADV_GUARD_REMOVE);
+    mprotect(low, HOP__GUARD_BYTES, PROT_READ | PROT_WRITE);
 }
 
 static char *take_free(struct hop__stack_pool *pool)
@@ -102,20 +111,19 @@ static char *take_free(struct hop__stack_pool *pool)
 
 int hop__stack_get(struct hop__stack_pool *pool, size_t bytes, struct hop__stack *out)
 {
-    size_t page = hop__page_bytes();
     char *low;
     int rc;
 
     out->bytes = bytes = whole_pages(bytes);
     if (bytes == pool->bytes && (out->low = take_free(pool)))
         return 0;
-    low = mmap(NULL, page + bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1,
-               0);
+    low = mmap(NULL, HOP__GUARD_BYTES + bytes, PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (low == MAP_FAILED)
         return -ENOMEM;
-    rc = guard(low);
+    rc = hop__guard_install(low);
     if (rc < 0) {
-        munmap(low, page + bytes);
+        munmap(low, HOP__GUARD_BYTES + bytes);
         return rc;
     }
     out->low = low;
@@ -137,5 +145,5 @@ void hop__stack_put(struct hop__stack_pool *pool, struct hop__stack stack)
         pthread_mutex_unlock(&pool->lock);
     }
     if (!keep)
-        munmap(stack.low, hop__page_bytes() + stack.bytes);
+        munmap(stack.low, HOP__GUARD_BYTES + stack.bytes);
 }

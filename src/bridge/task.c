@@ -24,7 +24,7 @@
 /* The struct sits at the top of its own stack, so that a small idle task costs one page. */
 static struct hop__task *task_on(struct hop__stack stack)
 {
-    uintptr_t top = (uintptr_t)stack.low + hop__page_bytes() + stack.bytes;
+    uintptr_t top = (uintptr_t)stack.low + HOP__GUARD_BYTES + stack.bytes;
 
     return (struct hop__task *)((top - sizeof(struct hop__task) - sizeof(void *)) & ~(uintptr_t)63);
 }
@@ -275,7 +275,7 @@ static int new_task(struct hop_runtime *rt, const hop_task_options *o, struct ho
     t->name = o ? o->name : NULL;
     t->cancel_node.run = cancel_arrives;
     pthread_mutex_init(&t->lock, NULL);
-    low = stack.low + hop__page_bytes();
+    low = stack.low + HOP__GUARD_BYTES;
     hop__context_make(&t->context, low, (size_t)((char *)t - low), task_main, t);
     *out = t;
     return 0;

@@ -2,9 +2,13 @@
 /*
  * What a thread knows of itself, and the one-line report of a stack overflow.
  *
- * The report: a SIGSEGV whose address lies in the guard page of the stack that runs here (a task's, or the thread's own
+ * The report: a SIGSEGV whose address lies in the guard of the stack that runs here (a task's, or the thread's own
  * when it is one of hop's) is named on standard error; then the earlier handler has its turn, or the default: the
  * program ends as it would have. It runs on an alternate stack, which every thread of hop's has.
+ *
+ * A thread's own guard is one page, and right below it can be another thread's stack. So a thread that runs jobs gives
+ * the lowest part of its stack up for a wider one. The thread may be an OpenMP runtime's and end when that likes, and
+ * the C library gives its stack to the next thread: so a key's destructor gives everything back.
  */
 #include "config.h"
 
@@ -75,8 +79,13 @@ void hop__thread_leave(void)
 enum { ALTERNATE_BYTES = 32 * 1024 };
 
 static struct sigaction earlier;
+static pthread_key_t thread_ends; /* its value is the alternate stack; for threads that end behind our back */
+static bool thread_ends_tells;
+
+/* Of the thread's own stack. */
 static _Thread_local char *alternate;
-static _Thread_local char *thread_low; /* where the thread's own stack ends */
+static _Thread_local char *thread_low; /* where it ends */
+static _Thread_local char *thread_guard; /* what it gave up there; NULL: nothing */
 
 /* One write, so that two threads that overflow at once have a line each. */
 struct line {
@@ -104,19 +113,18 @@ static void say_number(struct line *l, size_t n)
 static void report(const char *address)
 {
     struct hop__task *t = hop__self()->stack_of;
-    size_t page = hop__page_bytes();
     struct line l;
     ssize_t n;
 
     l.bytes = 0;
-    if (t && hop__stack_guards(t->stack, page, address)) {
+    if (t && hop__stack_guards(t->stack, address)) {
         say(&l, "hop: stack overflow in task '");
         say(&l, t->name ? t->name : "unnamed");
         say(&l, "': its stack has ");
         say_number(&l, t->stack.bytes);
         say(&l, " bytes (HOP_TASK(.stack_bytes = ...) or hop_config.stack_bytes)\n");
-    } else if (!t && hop__self()->executor && thread_low && address < thread_low + page &&
-               address >= thread_low - 16 * page) {
+    } else if (!t && hop__self()->executor && thread_low && address < thread_low + HOP__GUARD_BYTES &&
+               address >= thread_low - HOP__GUARD_BYTES) {
         say(&l, "hop: stack overflow in a job: the thread's stack is full (OMP_STACKSIZE, ulimit -s)\n");
     }
     if (l.bytes) {
@@ -154,16 +162,27 @@ static void install(void)
         sigaction(SIGSEGV, &ours, NULL);
 }
 
-void hop__overflow_report_setup(void)
+static void close_at_exit(void *ignored)
 {
-#ifndef HOP__ASAN /* which has a report of its own */
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)ignored;
+    hop__overflow_stack_close();
+}
 
-    hop__page_bytes();
-    pthread_once(&once, install);
+static void setup(void)
+{
+    thread_ends_tells = !pthread_key_create(&thread_ends, close_at_exit);
+#ifndef HOP__ASAN /* which has a report of its own */
+    install();
 #else
     (void)install;
 #endif
+}
+
+void hop__overflow_report_setup(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, setup);
 }
 
 static char *own_stack_low(void)
@@ -195,6 +214,19 @@ void hop__overflow_stack_open(void)
     stack.ss_size = ALTERNATE_BYTES;
     sigaltstack(&stack, NULL);
     thread_low = own_stack_low();
+    if (thread_ends_tells)
+        pthread_setspecific(thread_ends, alternate);
+}
+
+void hop__overflow_guard_open(void)
+{
+    const char *here = __builtin_frame_address(0);
+
+    if (thread_guard || !alternate || !thread_low || (uintptr_t)thread_low % hop__page_bytes() ||
+        here - thread_low < 8 * HOP__GUARD_BYTES) /* a stack so small is needed whole */
+        return;
+    if (!hop__guard_install(thread_low))
+        thread_guard = thread_low;
 }
 
 void hop__overflow_stack_close(void)
@@ -203,9 +235,14 @@ void hop__overflow_stack_close(void)
 
     if (!alternate)
         return;
+    if (thread_guard)
+        hop__guard_remove(thread_guard);
+    thread_guard = NULL;
     memset(&off, 0, sizeof off);
     off.ss_flags = SS_DISABLE;
     sigaltstack(&off, NULL);
     munmap(alternate, ALTERNATE_BYTES);
     alternate = NULL;
+    if (thread_ends_tells)
+        pthread_setspecific(thread_ends, NULL);
 }

@@ -37,9 +37,13 @@ struct hop__thread *hop__self(void) __attribute__((noinline, visibility("hidden"
 void hop__thread_join(struct hop__executor *executor);
 void hop__thread_leave(void);
 
-/* Reports a stack overflow in one line; once in a process, and the alternate stack that it needs, once a thread. */
+/*
+ * Reports a stack overflow in one line; once in a process. Each of hop's threads needs an alternate stack for it, and
+ * one that runs jobs on its own stack a wider guard: they are given back by close, or when the thread ends.
+ */
 void hop__overflow_report_setup(void);
 void hop__overflow_stack_open(void);
+void hop__overflow_guard_open(void);
 void hop__overflow_stack_close(void);
 
 #endif

@@ -242,6 +242,7 @@ static void take_seat(struct hop__worker *w)
         hop__store(&w->pool->qos_error, rc, relaxed);
     pin(w);
     hop__overflow_stack_open();
+    hop__overflow_guard_open();
     seat = w;
 }
 
