@@ -5,6 +5,8 @@
 
 #include <malloc.h>
 
+#include "bridge/stack.h"
+
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -333,16 +335,64 @@ START_TEST(threads_leave_their_stacks_whole)
 }
 END_TEST
 
+/* --- the limit on mappings --- */
+
+static long max_map_count(void)
+{
+    FILE *f = fopen("/proc/sys/vm/max_map_count", "r");
+    long n = 65530;
+
+    if (f) {
+        must_eq(fscanf(f, "%ld", &n), 1);
+        fclose(f);
+    }
+    return n;
+}
+
+/*
+ * Neighbours are merged into one mapping where the guard takes none; then to give every second one back takes more
+ * mappings than there may be.
+ */
+START_TEST(stacks_given_back_in_any_order)
+{
+    size_t i, got, n = 2 * (size_t)max_map_count() + 10000, bytes = 16 * 1024;
+    struct hop__stack *stacks = malloc(n * sizeof *stacks);
+    struct hop__stack_pool pool;
+    bool refused = false;
+    long before;
+
+    must(stacks);
+    memset(stacks, 0, n * sizeof *stacks);
+    before = status_kib("VmSize");
+    hop__stack_pool_open(&pool, bytes);
+    for (got = 0; got < n && !hop__stack_get(&pool, bytes, &stacks[got]);)
+        got++;
+    must(got > (size_t)max_map_count() / 3); /* with guards by mprotect no more are to be had */
+    for (i = 0; i < got; i += 2) {
+        hop__stack_put(&pool, stacks[i]);
+        refused = refused || pool.refused;
+    }
+    must(refused == (got == n));
+    for (i = 1; i < got; i += 2)
+        hop__stack_put(&pool, stacks[i]);
+    must(!pool.refused);
+    hop__stack_pool_close(&pool);
+    ck_assert_int_lt(status_kib("VmSize") - before, 1024);
+    free(stacks);
+}
+END_TEST
+
 int main(void)
 {
-    bool watched = TEST_SANITIZED || TEST_VALGRIND; /* by who has reports of his own */
+    bool watched = TEST_SANITIZED || TEST_VALGRIND; /* by who has reports and mappings of his own */
     const TTest *const all[] = {
         threads_leave_their_stacks_whole,
 #ifdef _OPENMP
         threads_that_a_region_ends_leave_nothing,
 #endif
-        watched ? NULL : stack_overflow_is_reported, stack_overflow_on_a_worker_is_reported,
-        recursion_is_right_or_reported, large_frames_do_not_step_over_the_guard, NULL
+        watched ? NULL : stacks_given_back_in_any_order,
+        stack_overflow_is_reported, stack_overflow_on_a_worker_is_reported, recursion_is_right_or_reported,
+        large_frames_do_not_step_over_the_guard, NULL
     };
 
     return run_tests("stack", all);

@@ -2,12 +2,17 @@
 /*
  * A guard by MADV_GUARD_INSTALL (Linux 6.13) is a page-table entry and takes no extra mapping; by mprotect it splits
  * the mapping in two, and a process has 65,530 of those by default.
+ *
+ * Without extra mappings the kernel merges neighbours into one, and to unmap a stack in the middle it must cut that in
+ * two. At the limit it refuses: of 140,000 stacks every second one cannot be given back before some others are. Those
+ * that were refused wait in a list, and each stack that is given back later takes some of them along.
  */
 #include "config.h"
 
 #include "bridge/stack.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -19,7 +24,7 @@
 #define MADV_GUARD_REMOVE 103
 #endif
 
-enum { KEPT_MAX = 1024 };
+enum { KEPT_MAX = 1024, RETRIES = 4 };
 
 enum guard { GUARD_UNKNOWN, GUARD_MADVISE, GUARD_MPROTECT };
 static hop__atomic(int) guard_kind; /* relaxed: every thread that finds out writes the same */
@@ -53,27 +58,92 @@ static size_t whole_pages(size_t bytes)
 void hop__stack_pool_open(struct hop__stack_pool *pool, size_t bytes)
 {
     pthread_mutex_init(&pool->lock, NULL);
-    pool->free = NULL;
+    pool->free = pool->refused = NULL;
     pool->count = 0;
     pool->bytes = whole_pages(bytes);
 }
 
-/* The last word of a free stack links to the next; it is in the page that a task touches first anyway. */
-static void **link_of(char *low, size_t bytes)
+/* --- stacks that nobody runs on --- */
+
+/* At the top of its stack: in the page that a task touches first anyway. */
+struct hop__idle_stack {
+    struct hop__idle_stack *next;
+    struct hop__stack stack;
+};
+
+static struct hop__idle_stack *lay_down(struct hop__stack stack)
 {
-    return (void **)(low + HOP__GUARD_BYTES + bytes) - 1;
+    struct hop__idle_stack *s = (struct hop__idle_stack *)(stack.low + HOP__GUARD_BYTES + stack.bytes) - 1;
+
+    s->stack = stack;
+    return s;
+}
+
+static void push(struct hop__idle_stack **list, struct hop__idle_stack *s)
+{
+    s->next = *list;
+    *list = s;
+}
+
+static struct hop__idle_stack *pop(struct hop__idle_stack **list)
+{
+    struct hop__idle_stack *s = *list;
+
+    if (s)
+        *list = s->next;
+    return s;
+}
+
+static bool unmap(struct hop__stack stack)
+{
+    return !munmap(stack.low, HOP__GUARD_BYTES + stack.bytes);
+}
+
+static void give_back(struct hop__stack_pool *pool, struct hop__idle_stack *s)
+{
+    bool refused;
+    int left;
+
+    for (left = RETRIES; s; left--) {
+        refused = !unmap(s->stack);
+        pthread_mutex_lock(&pool->lock);
+        if (refused)
+            push(&pool->refused, s);
+        s = refused || !left ? NULL : pop(&pool->refused);
+        pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+/* Unmaps the list as far as that goes: how many are left. */
+static unsigned unmap_all(struct hop__idle_stack **list)
+{
+    struct hop__idle_stack *s, *rest = NULL;
+    unsigned n = 0;
+
+    while ((s = pop(list)))
+        if (!unmap(s->stack)) {
+            push(&rest, s);
+            n++;
+        }
+    *list = rest;
+    return n;
 }
 
 void hop__stack_pool_close(struct hop__stack_pool *pool)
 {
-    while (pool->free) {
-        char *low = pool->free;
+    struct hop__idle_stack *s;
+    unsigned left = UINT_MAX, before;
 
-        pool->free = *link_of(low, pool->bytes);
-        munmap(low, HOP__GUARD_BYTES + pool->bytes);
-    }
+    while ((s = pop(&pool->free)))
+        push(&pool->refused, s);
+    do { /* each that goes may let its neighbour go */
+        before = left;
+        left = unmap_all(&pool->refused);
+    } while (left && left < before);
     pthread_mutex_destroy(&pool->lock);
 }
+
+/* --- guards --- */
 
 int hop__guard_install(char *low)
 {
@@ -95,55 +165,54 @@ void hop__guard_remove(char *low)
     mprotect(low, HOP__GUARD_BYTES, PROT_READ | PROT_WRITE);
 }
 
-static char *take_free(struct hop__stack_pool *pool)
+/* --- get and put --- */
+
+static bool take_free(struct hop__stack_pool *pool, struct hop__stack *out)
 {
-    char *low;
+    struct hop__idle_stack *s;
 
     pthread_mutex_lock(&pool->lock);
-    low = pool->free;
-    if (low) {
-        pool->free = *link_of(low, pool->bytes);
+    s = pop(&pool->free);
+    if (s)
         pool->count--;
-    }
     pthread_mutex_unlock(&pool->lock);
-    return low;
+    if (s)
+        *out = s->stack;
+    return s;
 }
 
 int hop__stack_get(struct hop__stack_pool *pool, size_t bytes, struct hop__stack *out)
 {
-    char *low;
     int rc;
 
-    out->bytes = bytes = whole_pages(bytes);
-    if (bytes == pool->bytes && (out->low = take_free(pool)))
+    bytes = whole_pages(bytes);
+    if (bytes == pool->bytes && take_free(pool, out))
         return 0;
-    low = mmap(NULL, HOP__GUARD_BYTES + bytes, PROT_READ | PROT_WRITE,
-               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (low == MAP_FAILED)
+    out->bytes = bytes;
+    out->low = mmap(NULL, HOP__GUARD_BYTES + bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (out->low == MAP_FAILED)
         return -ENOMEM;
-    rc = hop__guard_install(low);
-    if (rc < 0) {
-        munmap(low, HOP__GUARD_BYTES + bytes);
-        return rc;
-    }
-    out->low = low;
-    return 0;
+    rc = hop__guard_install(out->low);
+    if (rc < 0)
+        give_back(pool, lay_down(*out));
+    return rc;
 }
 
 void hop__stack_put(struct hop__stack_pool *pool, struct hop__stack stack)
 {
+    struct hop__idle_stack *s = lay_down(stack);
     bool keep = false;
 
     if (stack.bytes == pool->bytes) {
         pthread_mutex_lock(&pool->lock);
         keep = pool->count < KEPT_MAX;
         if (keep) {
-            *link_of(stack.low, stack.bytes) = pool->free;
-            pool->free = stack.low;
+            push(&pool->free, s);
             pool->count++;
         }
         pthread_mutex_unlock(&pool->lock);
     }
     if (!keep)
-        munmap(stack.low, HOP__GUARD_BYTES + stack.bytes);
+        give_back(pool, s);
 }

@@ -24,9 +24,10 @@ struct hop__stack {
 
 struct hop__stack_pool {
     pthread_mutex_t lock;
-    void *free;         /* a list through the top words of the free stacks */
-    unsigned count;
-    size_t bytes;       /* of the stacks kept here: the runtime's default size */
+    struct hop__idle_stack *free;    /* kept for re-use: of the default size */
+    struct hop__idle_stack *refused; /* of any size: the kernel would not unmap them yet */
+    unsigned count;                  /* in free */
+    size_t bytes;                    /* the runtime's default size */
 };
 
 void hop__stack_pool_open(struct hop__stack_pool *pool, size_t bytes);
