@@ -13,6 +13,7 @@
 
 #include "async/blocking.h"
 #include "async/loop.h"
+#include "bridge/orphan.h"
 #include "compute/pool.h"
 #include "house.h"
 
@@ -43,7 +44,7 @@ int hop_stats_read(hop_stats *out)
         return -EINVAL;
     rt = hop__runtime_acquire(NULL);
     if (!rt)
-        return -ENODEV;
+        return hop__no_runtime();
     h = hop__house_of(rt);
     memset(out, 0, sizeof *out);
     add_workers(h->pool, out);

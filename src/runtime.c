@@ -17,7 +17,9 @@
 #include <string.h>
 
 #include "async/blocking.h"
+#include "async/fd.h"
 #include "async/loop.h"
+#include "bridge/orphan.h"
 #include "bridge/runtime.h"
 #include "bridge/task.h"
 #include "bridge/wait.h"
@@ -29,20 +31,14 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct hop_runtime *list; /* the first made first */
 
-/*
- * A child of fork has none of the threads: for it there is no runtime, so that calls fail instead of waiting for ever.
- * It may exec, or make a runtime of its own if its OpenMP runtime survives a fork.
- */
 static void forget_in_child(void)
 {
-    struct hop__thread *self = hop__self();
-
     pthread_mutex_init(&list_lock, NULL);
+    if (!list)
+        return;
     list = NULL;
-    self->executor = NULL;
-    self->task = NULL;
-    self->worker = NULL;
-    self->runtime = NULL;
+    hop__orphan_begins();
+    hop__fd_orphan_begins();
 }
 
 static void watch_forks(void)
@@ -69,6 +65,7 @@ static void enlist(struct hop_runtime *rt)
         end = &(*end)->next;
     *end = rt;
     pthread_mutex_unlock(&list_lock);
+    hop__store(&hop__orphaned, 0, relaxed); /* not any more, if it was one */
 }
 
 static void delist(struct hop_runtime *rt)
@@ -118,6 +115,11 @@ static int callers_of(struct hop_runtime *rt)
     return n;
 }
 
+static int dead_runtime(void)
+{
+    return hop__load(&hop__orphaned, relaxed) ? -EOWNERDEAD : -EINVAL;
+}
+
 int hop_runtime_use(hop_runtime *rt)
 {
     struct hop__thread *self = hop__self();
@@ -129,7 +131,7 @@ int hop_runtime_use(hop_runtime *rt)
     live = !rt || is_live(rt);
     pthread_mutex_unlock(&list_lock);
     if (!live)
-        return -EINVAL;
+        return dead_runtime();
     self->runtime = rt;
     return 0;
 }
@@ -240,6 +242,7 @@ static int build(struct hop__house **out, const hop_config *config, bool lend)
     if (!h)
         return -ENOMEM;
     rt = &h->runtime;
+    rt->generation = hop__generation;
     if (config)
         rt->config = *config;
     fill_in(&rt->config);
@@ -364,6 +367,7 @@ static int janitor_main(void *arg)
 
     if (j->main) {
         j->main_result = j->main(j->arg);
+        hop__check_returned(hop__self());
         hop__task_check_scopes(hop__self()->task);
     }
     j->rc = settle(j->runtime, j->main_result < 0);
@@ -463,7 +467,7 @@ int hop_runtime_free(hop_runtime *rt)
     live = rt && is_live(rt);
     pthread_mutex_unlock(&list_lock);
     if (!live)
-        return -EINVAL;
+        return rt ? dead_runtime() : -EINVAL;
     if (hop__self()->executor)
         return -EDEADLK;
     if (rt->config.base && !pthread_equal(h->loops[0]->thread, pthread_self()))

@@ -486,55 +486,6 @@ START_TEST(run_keeps_what_the_thread_uses)
 }
 END_TEST
 
-/* A child of fork has no runtime, wherever it was born: its calls fail, and wait for nobody. */
-static int fork_here(void *arg)
-{
-    hop_runtime *rt = arg;
-    int status;
-    pid_t pid = fork();
-
-    must(pid >= 0);
-    if (!pid) {
-        alarm(TEST_SECONDS / 2);
-        nothing_works_outside();
-        must(!hop_root(rt));
-        must_eq(hop_runtime_use(rt), -EINVAL);
-        must_eq(hop_runtime_free(rt), -EINVAL);
-        _exit(77);
-    }
-    must_eq(waitpid(pid, &status, 0), pid);
-    must(WIFEXITED(status));
-    must_eq(WEXITSTATUS(status), 77);
-    return 0;
-}
-
-static int fork_in_a_task(void *arg)
-{
-    must_eq(fork_here(arg), 0);
-    hop_on_cpu {
-        must_eq(fork_here(arg), 0);
-    }
-    return 0;
-}
-
-START_TEST(a_forked_child_has_no_runtime)
-{
-    hop_runtime *rt;
-    hop_scope scope;
-
-    must_eq(hop_runtime_new(&rt, NULL), 0);
-    must_eq(fork_here(rt), 0);
-    must_eq(hop_runtime_use(rt), 0);
-    must_eq(fork_here(rt), 0);
-    must_eq(hop_offload(fork_here, rt), 0);
-    must_eq(hop_scope_open(&scope), 0);
-    must_eq(hop_spawn(&scope, fork_in_a_task, rt, NULL), 0);
-    must_eq(hop_scope_close(&scope), 0);
-    must_eq(hop_offload(return_it, hop_ptr(3)), 3); /* the parent goes on */
-    must_eq(hop_runtime_free(rt), 0);
-}
-END_TEST
-
 /* --- shutdown --- */
 
 START_TEST(shutdown_drains)
@@ -1275,7 +1226,7 @@ RUN_TESTS("runtime", run_returns_what_main_returned, run_returns_the_first_error
           absurd_configurations, odd_configurations_work, the_blocking_lane_is_bounded,
           the_caller_gets_its_thread_back, twenty_cycles_leave_nothing, too_few_descriptors, freed_without_descriptors,
           live_runtimes_only, not_freed_from_inside, before_and_after, run_keeps_what_the_thread_uses,
-          a_forked_child_has_no_runtime, shutdown_drains, shutdown_tells_the_first_error,
+          shutdown_drains, shutdown_tells_the_first_error,
           shutdown_cancels_what_does_not_end, failed_main_cancels_the_rest,
           shutdown_cancels_scopes_of_threads, spawns_race_with_the_shutdown, nothing_new_is_admitted,
           offloads_complete_while_it_is_freed, survivors_are_named, survivors_of_an_attached_runtime_are_named,

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * hop/runtime.h: the pool, the loops and the blocking lane as one thing to start and to stop.
+ *
+ * A child of fork that was born while a runtime was live has a copy of everything and none of the threads, whether a
+ * task, a job or a plain thread forked. It may exec or _exit. In it every call that needs a runtime, or may wait,
+ * returns -EOWNERDEAD, blocks are run in place, and what needs no wait is done (a future that is complete, hop_close).
+ * It may make a runtime of its own, and is then like any process; but the parent's scopes and channels stay dead, and
+ * so do futures that the parent would have completed: do not wait for them. It must not return from the task or job it
+ * was born in: there is nobody to return to, so it ends by abort, with a line that says so. With a libevent base that
+ * hop was attached to it may go on (event_reinit): hop's events in it do nothing.
  */
 #ifndef HOP_RUNTIME_H
 #define HOP_RUNTIME_H
@@ -148,7 +156,7 @@ typedef struct hop_stats {
 /*
  * Reads the counters.
  * Context: anywhere but signal handlers; never suspends.
- * Errors: -EINVAL (null), -ENODEV (no runtime).
+ * Errors: -EINVAL (null), -ENODEV (no runtime), -EOWNERDEAD (that of the parent of this child of fork).
  */
 HOP_API int hop_stats_read(hop_stats *out);
 

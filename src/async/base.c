@@ -126,6 +126,8 @@ static void on_bell(evutil_socket_t fd, short what, void *arg)
     struct hop__loop *loop = arg;
 
     (void)what;
+    if (hop__loop_is_inherited(loop))
+        return;
     drain(loop, fd);
     if (!loop->own_base) {
         loop->turn_due = false; /* it may have stood in for the turn event */
@@ -138,6 +140,8 @@ static void on_alarm(evutil_socket_t fd, short what, void *arg)
     struct hop__loop *loop = arg;
 
     (void)what;
+    if (hop__loop_is_inherited(loop))
+        return;
     drain(loop, fd);
     loop->alarm_at = HOP_FOREVER;
     if (!loop->own_base)
@@ -149,6 +153,8 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
     struct hop__loop *loop = arg;
 
     (void)fd, (void)what;
+    if (hop__loop_is_inherited(loop))
+        return;
     loop->turn_due = false;
     attached_turn(loop);
 }

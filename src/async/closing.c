@@ -297,3 +297,20 @@ void hop__fd_loop_close(struct hop__loop *loop)
     loops[loop->slot] = NULL;
     pthread_mutex_unlock(&loops_lock);
 }
+
+void hop__fd_orphan_begins(void)
+{
+    int i, j;
+
+    pthread_mutex_init(&loops_lock, NULL);
+    for (i = 0; i < LOOPS_MAX; i++)
+        loops[i] = NULL;
+    for (i = 0; i < BLOCKS_MAX; i++) {
+        struct record *block = hop__load(&blocks[i], relaxed);
+
+        for (j = 0; block && j < BLOCK; j++) {
+            hop__store(&block[j].loops, 0, relaxed);
+            hop__store(&block[j].state, (int)IDLE, relaxed);
+        }
+    }
+}

@@ -94,10 +94,13 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 {
     struct hop__fd *e = arg;
     struct hop__loop *loop = e->loop;
-    struct hop__loop_visit visit = hop__loop_callback_begin(loop);
+    struct hop__loop_visit visit;
     int events = (what & EV_READ ? HOP_READABLE : 0) | (what & EV_WRITE ? HOP_WRITABLE : 0);
 
     (void)fd;
+    if (hop__loop_is_inherited(loop))
+        return;
+    visit = hop__loop_callback_begin(loop);
     wake_waiters(e, events, 0);
     if (!loop->edges) {
         e->armed = 0;

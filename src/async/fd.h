@@ -45,4 +45,7 @@ void hop__fd_unnote(struct hop__loop *loop, int fd);
 int hop__fd_loop_open(struct hop__loop *loop);
 void hop__fd_loop_close(struct hop__loop *loop);
 
+/* In a child of fork, in the handler: no loop knows any descriptor. */
+void hop__fd_orphan_begins(void);
+
 #endif

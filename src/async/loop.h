@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "bridge/inbox.h"
+#include "bridge/orphan.h"
 #include "bridge/runtime.h"
 #include "bridge/task.h"
 
@@ -132,7 +133,16 @@ void hop__loop_run_posted(struct hop__loop *loop);
 /* Before a sleep: the alarm rings no later than the wheel wants to be advanced. */
 void hop__loop_set_alarm(struct hop__loop *loop);
 
-/* Around everything that libevent calls (fd.c too). */
+/*
+ * In a child of fork that goes on with the parent's base: libevent calls, but the loop and what it would read (the bell
+ * and the alarm are shared) are the parent's.
+ */
+static inline bool hop__loop_is_inherited(const struct hop__loop *loop)
+{
+    return loop->executor.runtime->generation != hop__generation;
+}
+
+/* Around everything that libevent calls (fd.c too), unless the loop is inherited. */
 struct hop__loop_visit {
     struct hop__executor *executor;
     struct hop_runtime *runtime;

@@ -113,6 +113,7 @@ int hop_channel_new(hop_channel **out, size_t item_bytes, size_t capacity)
         return -ENOMEM;
     memset(c, 0, sizeof *c);
     pthread_mutex_init(&c->lock, NULL);
+    c->generation = hop__generation;
     c->item_bytes = item_bytes;
     c->capacity = capacity;
     c->senders.last = &c->senders.first;
@@ -128,6 +129,8 @@ int hop_channel_free(hop_channel *c)
 
     if (!c)
         return 0;
+    if (hop__channel_check(c) < 0)
+        return hop__channel_check(c);
     pthread_mutex_lock(&c->lock);
     busy = c->senders.first || c->receivers.first;
     pthread_mutex_unlock(&c->lock);
@@ -145,6 +148,9 @@ int hop_channel_try_send(hop_channel *c, const void *item)
 
     if (!c || (!item && c->item_bytes))
         return -EINVAL;
+    rc = hop__channel_check(c);
+    if (rc < 0)
+        return rc;
     pthread_mutex_lock(&c->lock);
     rc = hop__channel_send_locked(c, item, &wake);
     pthread_mutex_unlock(&c->lock);
@@ -159,6 +165,9 @@ int hop_channel_try_recv(hop_channel *c, void *item)
 
     if (!c || (!item && c->item_bytes))
         return -EINVAL;
+    rc = hop__channel_check(c);
+    if (rc < 0)
+        return rc;
     pthread_mutex_lock(&c->lock);
     rc = hop__channel_recv_locked(c, item, &wake);
     pthread_mutex_unlock(&c->lock);
@@ -206,6 +215,8 @@ int hop_channel_close(hop_channel *c)
 
     if (!c)
         return -EINVAL;
+    if (hop__channel_check(c) < 0)
+        return hop__channel_check(c);
     pthread_mutex_lock(&c->lock);
     c->closed = true;
     chain = claim_all(&c->receivers, 0, claim_all(&c->senders, -EPIPE, NULL));

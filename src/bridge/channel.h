@@ -9,6 +9,7 @@
 
 #include <hop/channel.h>
 
+#include "bridge/orphan.h"
 #include "bridge/wait.h"
 
 /* One select (or one send or receive, which is a select of one case): the first to claim it decides its outcome. */
@@ -43,11 +44,18 @@ struct hop__party_list {
 
 struct hop_channel {
     pthread_mutex_t lock;
+    uint32_t generation; /* of the process that made it (orphan.h) */
     size_t item_bytes, capacity, count, head;
     bool closed;
     struct hop__party_list senders, receivers;
     char *items;
 };
+
+/* 0, or -EOWNERDEAD in a child of fork: it is the parent's, and its lock may be held for ever. */
+static inline int hop__channel_check(const hop_channel *c)
+{
+    return c->generation == hop__generation ? 0 : -EOWNERDEAD;
+}
 
 /*
  * Under the channel's lock. The result of the call alone, or -EAGAIN if it would have to wait. *wake is then a party

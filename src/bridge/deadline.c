@@ -40,9 +40,9 @@ void hop_deadline_end(hop_deadline *d)
 {
     struct hop__task *t = d->task;
 
-    if (!t)
-        return;
     d->task = NULL;
+    if (!t || hop__self()->task != t) /* in a child of fork the task is not there */
+        return;
     t->deadline = d->saved_ns;
     t->shield -= d->shield;
     if (d->shield && !t->shield)

@@ -47,8 +47,8 @@ void hop_block_end(hop_block *block)
 {
     struct hop__task *t = block->task;
 
-    if (!t)
-        return;
     block->task = NULL;
+    if (!t || hop__self()->task != t) /* in a child of fork: the block ends where it is */
+        return;
     hop__task_travel(t, block->from);
 }

@@ -8,6 +8,7 @@
 #include <hop/offload.h>
 
 #include "bridge/offload.h"
+#include "bridge/orphan.h"
 #include "bridge/wait.h"
 
 int hop__job_call(hop_fn *fn, void *arg)
@@ -23,6 +24,7 @@ int hop__job_call(hop_fn *fn, void *arg)
     self->task = NULL; /* a job: it does not wait, so it ends on this thread */
     self->cancel = &view;
     result = fn(arg);
+    hop__check_returned(self);
     self->cancel = NULL;
     self->task = task;
     return result;
@@ -36,6 +38,7 @@ void hop__work_run(const struct hop__work *work)
     if (!result) {
         self->cancel = &work->cancel;
         result = work->fn(work->arg);
+        hop__check_returned(self);
         self->cancel = NULL;
     }
     if (work->future)
@@ -78,7 +81,7 @@ int hop__run_on_pool(hop_fn *fn, void *arg, struct hop_runtime *wanted)
         return trip(hop__self()->task->home->runtime, fn, arg);
     rt = hop__runtime_acquire(wanted);
     if (!rt)
-        return wanted ? -EINVAL : -ENODEV;
+        return wanted ? -EINVAL : hop__no_runtime();
     rc = trip(rt, fn, arg);
     hop__runtime_release(rt);
     return rc;
@@ -147,10 +150,10 @@ int hop_submit(hop_scope *scope, hop_future *future, hop_fn *fn, void *arg)
     struct hop__work work = { fn, arg, (struct hop__future *)future, s, { NULL, HOP_FOREVER } };
     bool plain = !hop__self()->executor;
     struct hop_runtime *rt;
-    int rc;
+    int rc = hop__scope_check(s);
 
-    if (!fn || !hop__scope_is_open(s))
-        return -EINVAL;
+    if (rc < 0 || !fn)
+        return rc < 0 ? rc : -EINVAL;
     rt = s->runtime;
     if (plain && !hop__runtime_acquire(rt)) /* so that it is not freed under our hands */
         return -EINVAL;

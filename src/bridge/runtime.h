@@ -19,6 +19,7 @@ struct hop_runtime {
     hop_config config;         /* with the defaults filled in */
     struct hop__executor *loops[HOP__LOOPS_MAX];
     int nloops;
+    uint32_t generation;       /* of the process that made it (orphan.h) */
     struct hop__executor *pool, *team, *lane;
     struct hop__load load;
     struct hop__stack_pool stacks;

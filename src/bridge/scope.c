@@ -33,7 +33,7 @@ void hop__scope_init(struct hop__scope *s, struct hop_runtime *runtime)
     pthread_mutex_init(&s->lock, NULL);
     s->children = NULL;
     hop__init(&s->empty.word, HOP__EMPTY);
-    s->magic = HOP__SCOPE_MAGIC ^ (uint64_t)(uintptr_t)s;
+    s->magic = hop__scope_magic(s, hop__generation);
 }
 
 /* --- children --- */
@@ -155,7 +155,7 @@ static int open_in_thread(struct hop__scope *s)
     struct hop_runtime *rt = hop__runtime_acquire(NULL);
 
     if (!rt)
-        return -ENODEV;
+        return hop__no_runtime();
     if (is_open_in_thread(rt, s)) {
         hop__runtime_release(rt);
         return -EBUSY;
@@ -221,10 +221,10 @@ static int may_close(struct hop__scope *s)
 {
     struct hop__task *t = hop__self()->task;
     struct hop__scope *innermost;
-    int rc = hop__wait_allowed();
+    int rc = hop__scope_check(s);
 
-    if (!hop__scope_is_open(s))
-        return -EINVAL;
+    if (!rc)
+        rc = hop__wait_allowed();
     if (rc < 0)
         return rc;
     if (s->root || s->owner != t || (!t && !pthread_equal(s->thread, pthread_self())))
@@ -258,8 +258,10 @@ int hop_scope_cancel(hop_scope *scope, int reason)
 {
     struct hop__scope *s = (struct hop__scope *)scope;
 
-    if (!hop__scope_is_open(s) || reason >= 0)
-        return -EINVAL;
+    int rc = hop__scope_check(s);
+
+    if (rc < 0 || reason >= 0)
+        return rc < 0 ? rc : -EINVAL;
     hop__scope_cancel(s, reason);
     return 0;
 }

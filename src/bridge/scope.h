@@ -11,11 +11,12 @@
 
 #include "bridge/executor.h"
 #include "bridge/future.h"
+#include "bridge/orphan.h"
 
 struct hop__task;
 
 struct hop__scope {
-    uint64_t magic;                /* while open: HOP__SCOPE_MAGIC ^ the address */
+    uint64_t magic;                /* while open: hop__scope_magic */
     struct hop_runtime *runtime;
     struct hop__task *owner;       /* the task that opened it; NULL: a thread, or the root */
     pthread_t thread;              /* the thread that opened it, if no task did */
@@ -36,9 +37,17 @@ _Static_assert(_Alignof(struct hop__scope) <= _Alignof(hop_scope), "hop_scope is
 
 #define HOP__SCOPE_MAGIC UINT64_C(0x686f7073636f7065)
 
-static inline bool hop__scope_is_open(const struct hop__scope *s)
+static inline uint64_t hop__scope_magic(const struct hop__scope *s, uint32_t generation)
 {
-    return s && s->magic == (HOP__SCOPE_MAGIC ^ (uint64_t)(uintptr_t)s);
+    return HOP__SCOPE_MAGIC ^ (uint64_t)(uintptr_t)s ^ (uint64_t)generation << 32;
+}
+
+/* 0: it is open. -EINVAL, or -EOWNERDEAD in a child of fork: its parent's. */
+static inline int hop__scope_check(const struct hop__scope *s)
+{
+    if (s && s->magic == hop__scope_magic(s, hop__generation))
+        return 0;
+    return s && hop__generation && s->magic == hop__scope_magic(s, hop__generation - 1) ? -EOWNERDEAD : -EINVAL;
 }
 
 void hop__scope_init(struct hop__scope *s, struct hop_runtime *runtime);

@@ -49,6 +49,8 @@ static int check(const hop_case *cases, size_t n)
         if (on_channel(c) ? !c->channel || (!c->item && c->channel->item_bytes)
                           : c->kind == CASE_FUTURE ? !c->future : c->kind != CASE_AFTER)
             return -EINVAL;
+        if (on_channel(c) && hop__channel_check(c->channel) < 0)
+            return hop__channel_check(c->channel);
     }
     return 0;
 }

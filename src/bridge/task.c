@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/orphan.h"
 #include "bridge/runtime.h"
 
 /* The struct sits at the top of its own stack, so that a small idle task costs one page. */
@@ -240,6 +241,7 @@ static void task_main(void *arg)
     struct hop__task *t = arg;
 
     t->result = t->fn(t->arg);
+    hop__check_returned(hop__self());
     end_of_task(t);
 }
 
@@ -317,9 +319,11 @@ int hop_spawn(hop_scope *scope, hop_fn *fn, void *arg, const hop_task_options *o
     struct hop__scope *s = (struct hop__scope *)scope;
     bool plain = !hop__self()->executor;
     struct hop_runtime *rt;
-    int rc;
+    int rc = hop__scope_check(s);
 
-    if (!fn || !hop__scope_is_open(s) ||
+    if (rc < 0)
+        return rc;
+    if (!fn ||
         (options && (options->size != sizeof *options || options->stack_bytes > HOP__STACK_BYTES_MAX)))
         return -EINVAL;
     rt = s->runtime;

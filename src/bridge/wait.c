@@ -10,6 +10,7 @@
 
 #include "bridge/wait.h"
 
+#include "bridge/orphan.h"
 #include "bridge/park.h"
 #include "bridge/runtime.h"
 
@@ -18,7 +19,7 @@ int hop__wait_allowed(void)
     struct hop__thread *self = hop__self();
 
     if (!self->executor)
-        return 0;
+        return hop__load(&hop__orphaned, relaxed) ? -EOWNERDEAD : 0;
     return self->task && self->executor->place != HOP_TEAM ? 0 : -EWOULDBLOCK;
 }
 

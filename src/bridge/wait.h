@@ -33,7 +33,7 @@ struct hop__wait_node {
 
 enum { HOP__WAIT_NODES_MAX = 32 };
 
-/* Whether a wait is allowed here at all: 0 or -EWOULDBLOCK. */
+/* Whether a wait is allowed here at all: 0, -EWOULDBLOCK, or -EOWNERDEAD in an orphan. */
 int hop__wait_allowed(void);
 
 int hop__wait_begin(struct hop__wait *w);

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 
 #include "bridge/offload.h"
+#include "bridge/orphan.h"
 #include "compute/join.h"
 
 enum { FEW = 64 }; /* slots that fit in the frame */
@@ -144,6 +145,7 @@ static void participate(struct loop *l, int me)
     do {
         while (!stopped(l) && (n = take(&l->slots[me], chunk, &begin))) {
             rc = run_chunk(l, begin, n);
+            hop__check_returned(&hop__thread_self);
             if (rc < 0)
                 stop(l, rc);
             now = hop__now();

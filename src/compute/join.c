@@ -16,6 +16,7 @@
 #include <hop/parallel.h>
 
 #include "bridge/offload.h"
+#include "bridge/orphan.h"
 
 static inline uint32_t stolen_by(const struct hop__worker *thief)
 {
@@ -30,6 +31,7 @@ void hop__job_run(struct hop__worker *w, struct hop__job *job)
     hop__store(&job->state, stolen_by(w), relaxed); /* a name only: where to leapfrog */
     self->cancel = job->cancel;
     job->result = job->fn(job->arg);
+    hop__check_returned(self);
     self->cancel = saved;
     hop__store(&job->state, HOP__JOB_DONE, release); /* J1; the job is gone */
     hop__unpark(&w->followers);
@@ -58,6 +60,7 @@ int hop__join_stolen(struct hop__worker *w, struct hop__job *job)
     uint32_t state;
     int spins = 0;
 
+    hop__check_returned(hop__self());
     while ((state = hop__load(&job->state, acquire)) != HOP__JOB_DONE) { /* J2 */
         struct hop__worker *thief = thief_of(w, state);
         struct hop__job *descendant = thief ? hop__deque_steal_thief(&thief->deque, &job->state) : NULL;
