@@ -1052,12 +1052,66 @@ START_TEST(without_a_runtime)
 }
 END_TEST
 
+/* --- for: what was always short is done alone, until it is not --- */
+
+struct mood {
+    int slow;
+    atomic_int visits, inside;
+};
+
+/* Slow: the beginning takes long, and everything after it waits until two are there. */
+static int moody(size_t lo, size_t hi, void *arg)
+{
+    struct mood *m = arg;
+    hop_ns end = hop_now() + 5 * HOP_MS;
+
+    atomic_fetch_add(&m->visits, (int)(hi - lo));
+    if (!m->slow)
+        return 0;
+    if (!lo)
+        while (hop_now() < end)
+            ;
+    else
+        for (atomic_fetch_add(&m->inside, 1); atomic_load(&m->inside) < 2;)
+            sched_yield();
+    return 0;
+}
+
+static int turn_slow(void *arg)
+{
+    struct mood m = { .slow = 0 };
+    int i;
+
+    (void)arg;
+    for (i = 1; i <= 100; i++) {
+        must_eq(hop_parallel_for(0, 64, moody, &m, NULL), 0);
+        must_eq(atomic_load(&m.visits), i * 64);
+    }
+    m.slow = 1;
+    must_eq(hop_parallel_for(0, 64, moody, &m, NULL), 0);
+    must_eq(atomic_load(&m.visits), 101 * 64);
+    must(atomic_load(&m.inside) >= 2);
+    return 0;
+}
+
+static int turn_slow_on_a_worker(void *arg)
+{
+    return hop_offload_with(turn_slow, arg, HOP_OFFLOAD(.place = HOP_POOL)); /* all on one worker, which learns */
+}
+
+START_TEST(a_short_loop_that_turns_slow_is_shared)
+{
+    run_main_with(turn_slow_on_a_worker, NULL, &four_workers);
+}
+END_TEST
+
 RUN_TESTS("parallel", join_returns_the_first_error, join_skips_what_was_not_started, join_recursion,
           join_runs_both_at_once, joins_from_many, for_covers_each_index_once, for_works_everywhere,
           for_over_huge_ranges, for_over_huge_ranges_with_a_small_grain, an_error_stops_the_loop,
           cancellation_and_deadlines_stop_the_loop, nothing_starts_after_the_deadline,
           nested_loops_run_on_workers_only, the_loop_goes_on_meanwhile, in_the_team_it_is_serial,
-          a_lock_held_across_does_not_deadlock, a_lock_held_across_with_two_workers, reduce_sums,
+          a_short_loop_that_turns_slow_is_shared, a_lock_held_across_does_not_deadlock,
+          a_lock_held_across_with_two_workers, reduce_sums,
           reduce_keeps_the_order, reduce_is_the_same_on_any_number_of_workers, reduce_of_large_values,
           reduce_without_memory, a_failed_reduce_leaves_the_result,
           a_waiter_runs_no_stranger, without_a_runtime)

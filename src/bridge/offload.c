@@ -22,10 +22,10 @@ int hop__job_call(hop_fn *fn, void *arg)
         return fn(arg);
     view = hop__task_cancel_view(task);
     self->task = NULL; /* a job: it does not wait, so it ends on this thread */
-    self->cancel = &view;
+    hop__store(&self->cancel, &view, relaxed);
     result = fn(arg);
     hop__check_returned(self);
-    self->cancel = NULL;
+    hop__store(&self->cancel, NULL, relaxed);
     self->task = task;
     return result;
 }
@@ -36,10 +36,10 @@ void hop__work_run(const struct hop__work *work)
     int result = hop__cancel_check(&work->cancel);
 
     if (!result) {
-        self->cancel = &work->cancel;
+        hop__store(&self->cancel, &work->cancel, relaxed);
         result = work->fn(work->arg);
         hop__check_returned(self);
-        self->cancel = NULL;
+        hop__store(&self->cancel, NULL, relaxed);
     }
     if (work->future)
         hop__complete(work->future, result);
@@ -129,6 +129,7 @@ static int queue(struct hop_runtime *rt, const struct hop__work *work)
 static int submit(struct hop__scope *s, struct hop__work *work)
 {
     struct hop__thread *self = hop__self();
+    const struct hop__cancel *job = hop__load(&self->cancel, relaxed);
     int rc = hop__scope_admit(s);
 
     if (rc < 0)
@@ -136,8 +137,8 @@ static int submit(struct hop__scope *s, struct hop__work *work)
     work->cancel.reason = &s->reason;
     if (self->task)
         work->cancel.deadline = self->task->deadline;
-    else if (self->cancel)
-        work->cancel.deadline = self->cancel->deadline;
+    else if (job)
+        work->cancel.deadline = job->deadline;
     rc = queue(s->runtime, work);
     if (rc < 0)
         hop__scope_discharge(s, 0);

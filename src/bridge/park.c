@@ -17,6 +17,7 @@
 
 bool hop__membarrier_missing = true;
 hop_ns hop__wake_cost = 5 * HOP_US;
+uint64_t hop__wake_ticks, hop__ticks_per_ms = HOP_MS;
 
 static const hop_ns wake_cost_least = 1 * HOP_US, wake_cost_most = 50 * HOP_US;
 
@@ -107,10 +108,19 @@ static void measure_wake_cost(void)
 static void setup(void)
 {
     long commands = membarrier(MEMBARRIER_CMD_QUERY);
+    uint64_t ticks;
+    hop_ns start, span;
 
     hop__membarrier_missing = commands < 0 || !(commands & MEMBARRIER_CMD_PRIVATE_EXPEDITED) ||
                               membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) < 0;
+    start = hop__now();
+    ticks = hop__ticks();
     measure_wake_cost();
+    ticks = hop__ticks() - ticks;
+    span = hop__now() - start;
+    if (ticks < UINT64_MAX / HOP_MS && span > 0 && ticks * HOP_MS / (uint64_t)span > 0)
+        hop__ticks_per_ms = ticks * HOP_MS / (uint64_t)span;
+    hop__wake_ticks = hop__ticks_in(hop__wake_cost);
 }
 
 void hop__park_setup(void)

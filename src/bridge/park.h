@@ -83,6 +83,7 @@ static inline bool hop__unpark(struct hop__park *p)
 /* Measures a wake-up and probes membarrier; once in a process, before the first worker. */
 void hop__park_setup(void);
 extern hop_ns hop__wake_cost; /* how long a spin may last: what a wake-up costs here */
+extern uint64_t hop__wake_ticks; /* the same by the cheap clock */
 #endif
 
 #endif

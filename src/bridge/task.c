@@ -173,7 +173,7 @@ int hop_cancelled(void)
 {
     struct hop__thread *self = hop__self();
 
-    return self->task ? hop__task_interrupted(self->task) : hop__cancel_check(self->cancel);
+    return self->task ? hop__task_interrupted(self->task) : hop__cancel_check(hop__load(&self->cancel, relaxed));
 }
 
 /* --- birth --- */
@@ -286,6 +286,7 @@ static int new_task(struct hop_runtime *rt, const hop_task_options *o, struct ho
 static int spawn(struct hop__scope *s, hop_fn *fn, void *arg, const hop_task_options *options)
 {
     struct hop__thread *self = hop__self();
+    const struct hop__cancel *job = hop__load(&self->cancel, relaxed);
     struct hop__executor *home;
     struct hop__task *t;
     int rc;
@@ -301,8 +302,8 @@ static int spawn(struct hop__scope *s, hop_fn *fn, void *arg, const hop_task_opt
     t->home = home;
     if (self->task)
         t->deadline = self->task->deadline;
-    else if (self->cancel)
-        t->deadline = self->cancel->deadline;
+    else if (job)
+        t->deadline = job->deadline;
     hop__fetch_add(&s->runtime->tasks_spawned, 1, relaxed);
     rc = hop__scope_admit_task(s, t);
     if (rc < 0) {

@@ -18,7 +18,7 @@ struct hop__thread {
     struct hop__task *task;         /* the task that runs here; NULL: a job, a callback, or nothing of ours */
     struct hop__task *stack_of;     /* whose stack the thread runs on, also in a job; NULL: its own */
     struct hop__worker *worker;     /* while the thread takes part in task mode */
-    const struct hop__cancel *cancel; /* of the job that runs here; NULL: none */
+    hop__atomic(const struct hop__cancel *) cancel; /* of the job that runs here; NULL: none; its thieves read it */
     struct hop_runtime *runtime;    /* of the executor; for a plain thread the one it chose */
     struct hop__context scheduler;  /* where a task that leaves its thread switches to */
     /* What the scheduler does for the task that has just left, once nothing of it runs here any more. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A worker's deque of forked halves. The owner pushes and pops at the bottom, thieves take the oldest from the top.
+ * A worker's deque of forked halves. The owner pushes and pops at the bottom, thieves take the oldest from the top. The
+ * owner's usual case is inlined into users' code: hop_fork and hop_take_back in <hop/fork.h>. Here is the rest.
  *
  * Chase and Lev's deque (2005), with the orders of Lê, Pop, Cohen and Zappa Nardelli (2013), and with the owner's
  * fence moved to the thief. The owner's pop stores bottom and then loads top; a thief loads top and then bottom; a
@@ -10,81 +11,76 @@
  *     D5 a CAS on top decides who takes the last item
  * A pop's store to bottom repeats D1: a thief may learn of an older item from it.
  *
- * The buffer has a fixed size: a push on a full deque fails, and the caller runs the item itself.
+ * What was pushed last is popped first, so a pop knows its index, and needs not read bottom, which it would wait for.
+ * If it finds its item stolen, all older ones are, too: the deque is empty, and bottom becomes top.
+ *
+ * The buffer has a fixed size: a push on a full deque fails, and the caller runs the item itself. Where light fences do
+ * nothing (no membarrier), limit stays below every index: all pushes and pops are slow ones, with full fences.
  */
 #ifndef HOP_COMPUTE_DEQUE_H
 #define HOP_COMPUTE_DEQUE_H
 
 #include "bridge/atomic.h"
 
-#ifndef DEQUE_PUBLISH
-#define DEQUE_PUBLISH release /* D1 */
+#ifndef HOP__DEQUE_FENCE_OWNER
+#define HOP__DEQUE_FENCE_OWNER() hop__fence_light() /* D3 */
 #endif
+
+#include <hop/fork.h>
+
 #ifndef DEQUE_STEAL
 #define DEQUE_STEAL acquire /* D2 */
-#endif
-#ifndef DEQUE_FENCE_OWNER
-#define DEQUE_FENCE_OWNER() hop__fence_light() /* D3 */
 #endif
 #ifndef DEQUE_FENCE_THIEF
 #define DEQUE_FENCE_THIEF() hop__fence_heavy() /* D4 */
 #endif
-#ifndef DEQUE_CAPACITY
-#define DEQUE_CAPACITY 4096 /* a power of two; models shrink it */
-#endif
 
-struct hop__job;
+enum { HOP__JOB_FORKED = 0, HOP__JOB_DONE = 1 }; /* of a half's state; in between, who stole it */
 
-enum { HOP__JOB_FORKED = 0, HOP__JOB_DONE = 1 }; /* of a job's state; in between, who stole it */
+/* Instead of an index: the deque was full; or it was not, and the pop needs a full fence, too. */
+enum { HOP__NOT_FORKED = -1, HOP__FENCED = -2 };
 
-struct hop__deque {
-    hop__atomic(int64_t) bottom; /* the owner's line */
-    int64_t top_seen;            /* the owner's last look at top: never more than top */
-    hop__atomic(struct hop__job *) *items;
-    char pad0[HOP__CACHE_LINE];
-    hop__atomic(int64_t) top; /* the thieves' line */
-    char pad1[HOP__CACHE_LINE - sizeof(int64_t)];
-};
-
-static inline void hop__deque_init(struct hop__deque *d, hop__atomic(struct hop__job *) *items)
+/* sleepers and followers are set by the caller. */
+static inline void hop__deque_init(struct hop_worker *d, hop__atomic(struct hop_half *) *items, bool fenced)
 {
     hop__init(&d->bottom, (int64_t)0);
     hop__init(&d->top, (int64_t)0);
-    d->top_seen = 0;
+    d->limit = fenced ? INT64_MIN : HOP__DEQUE_CAPACITY;
     d->items = items;
 }
 
-/* False: full. */
-static inline bool hop__deque_push_owner(struct hop__deque *d, struct hop__job *job)
+static inline hop_forked hop__deque_push_slowly(struct hop_worker *d, struct hop_half *half)
 {
-    int64_t bottom = hop__load(&d->bottom, relaxed);
+    int64_t bottom = hop__load(&d->bottom, relaxed), top = hop__load(&d->top, acquire);
+    bool fenced = d->limit == INT64_MIN;
 
-    if (__builtin_expect(bottom - d->top_seen >= DEQUE_CAPACITY, 0)) {
-        d->top_seen = hop__load(&d->top, acquire);
-        if (bottom - d->top_seen >= DEQUE_CAPACITY)
-            return false;
-    }
-    hop__store(&d->items[bottom & (DEQUE_CAPACITY - 1)], job, relaxed); /* D1 orders it */
-    hop__store(&d->bottom, bottom + 1, DEQUE_PUBLISH);
-    return true;
+    if (bottom - top >= HOP__DEQUE_CAPACITY)
+        return HOP__NOT_FORKED;
+    hop__store(&d->items[bottom & (HOP__DEQUE_CAPACITY - 1)], half, relaxed); /* D1 orders it */
+    hop__store(&d->bottom, bottom + 1, HOP__DEQUE_PUBLISH);
+    if (!fenced)
+        d->limit = top + HOP__DEQUE_CAPACITY;
+    return fenced ? HOP__FENCED - bottom : bottom;
 }
 
-/* The newest item, or NULL if thieves have taken all. */
-static inline struct hop__job *hop__deque_pop_owner(struct hop__deque *d)
+static inline bool hop__deque_pop_slowly(struct hop_worker *d, hop_forked index)
 {
-    int64_t bottom = hop__load(&d->bottom, relaxed) - 1, top;
-    struct hop__job *job;
+    int64_t top;
+    bool ours;
 
-    hop__store(&d->bottom, bottom, DEQUE_PUBLISH);
-    DEQUE_FENCE_OWNER();
+    if (index == HOP__NOT_FORKED)
+        return true;
+    if (index < 0) {
+        index = HOP__FENCED - index;
+        hop__store(&d->bottom, index, HOP__DEQUE_PUBLISH);
+        hop__fence(seq_cst); /* D3 */
+    }
     top = hop__load(&d->top, relaxed);
-    if (__builtin_expect(top < bottom, 1))
-        return hop__load(&d->items[bottom & (DEQUE_CAPACITY - 1)], relaxed);
-    job = NULL;
-    if (top == bottom && hop__cas(&d->top, &top, top + 1, seq_cst, relaxed)) /* D5: the last one */
-        job = hop__load(&d->items[bottom & (DEQUE_CAPACITY - 1)], relaxed);
-    hop__store(&d->bottom, bottom + 1, DEQUE_PUBLISH);
-    return job;
+    if (top < index)
+        return true;
+    ours = top == index && hop__cas(&d->top, &top, index + 1, seq_cst, relaxed); /* D5: the last one */
+    hop__store(&d->bottom, ours ? index + 1 : top, HOP__DEQUE_PUBLISH);
+    return ours;
 }
 
 /*
@@ -95,10 +91,10 @@ static inline struct hop__job *hop__deque_pop_owner(struct hop__deque *d)
  * succeed for an index that was seen before and pushed anew: to push it again the owner must have popped it as the
  * last item, which moves top.
  */
-static inline struct hop__job *hop__deque_steal_thief(struct hop__deque *d, hop__atomic(uint32_t) *done)
+static inline struct hop_half *hop__deque_steal_thief(struct hop_worker *d, hop__atomic(uint32_t) *done)
 {
     int64_t top = hop__load(&d->top, acquire);
-    struct hop__job *job;
+    struct hop_half *half;
 
     if (top >= hop__load(&d->bottom, relaxed)) /* a cheap look before the dear fence */
         return NULL;
@@ -107,14 +103,14 @@ static inline struct hop__job *hop__deque_steal_thief(struct hop__deque *d, hop_
         return NULL;
     if (done && hop__load(done, relaxed) == HOP__JOB_DONE)
         return NULL;
-    job = hop__load(&d->items[top & (DEQUE_CAPACITY - 1)], relaxed);
+    half = hop__load(&d->items[top & (HOP__DEQUE_CAPACITY - 1)], relaxed);
     if (!hop__cas(&d->top, &top, top + 1, seq_cst, relaxed))
         return NULL;
-    return job;
+    return half;
 }
 
 /* A hint for searchers; after a heavy fence it does not miss what was pushed before an owner's light one. */
-static inline bool hop__deque_ready(struct hop__deque *d)
+static inline bool hop__deque_ready(struct hop_worker *d)
 {
     return hop__load(&d->top, relaxed) < hop__load(&d->bottom, relaxed);
 }

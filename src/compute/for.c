@@ -12,7 +12,7 @@
  * participant with his invitation, and his results reach the caller with the join.
  *
  * Chunks grow while they are quicker than chunk_time and shrink when they are slower, so that the cost of taking one is
- * small and the last one is short.
+ * small and the last one is short. A loop that was always short so far is run by its caller alone.
  */
 #include "config.h"
 
@@ -40,6 +40,7 @@ struct loop {
     uint32_t units;
     int width;
     const struct hop__cancel *cancel;
+    struct hop__cost *cost; /* of the body, on the caller's worker */
     struct slot *slots;
     hop__atomic(int) joined __attribute__((aligned(HOP__CACHE_LINE))); /* slots given out */
     hop__atomic(int) error; /* the first; also tells the others to stop */
@@ -127,19 +128,28 @@ static int run_chunk(struct loop *l, uint32_t begin, uint32_t n)
 }
 
 /* The next chunk's size, from what this one took. */
-static uint32_t tune(uint32_t chunk, hop_ns took)
+static uint32_t tune(uint32_t chunk, uint64_t took)
 {
-    if (took > 4 * chunk_time)
+    uint64_t aim = hop__ticks_in(chunk_time);
+
+    if (took > 4 * aim)
         return chunk > 1 ? chunk / 2 : 1;
-    if (took < chunk_time && chunk < UINT32_MAX / 8)
-        return took * 8 < chunk_time ? chunk * 8 : chunk * 2;
+    if (took < aim && chunk < UINT32_MAX / 8)
+        return took * 8 < aim ? chunk * 8 : chunk * 2;
     return chunk;
+}
+
+/* Remembers what an iteration of the body costs, in 1/256 ticks. */
+static void remember(struct loop *l, uint64_t iterations, uint64_t took)
+{
+    if (l->cost && iterations)
+        l->cost->ticks = (took << 8) / iterations + 1;
 }
 
 static void participate(struct loop *l, int me)
 {
     uint32_t begin, n, chunk = 1;
-    hop_ns before = hop__now(), now;
+    uint64_t before = hop__ticks(), now, took, done = 0, spent = 0;
     int rc;
 
     do {
@@ -148,40 +158,55 @@ static void participate(struct loop *l, int me)
             hop__check_returned(&hop__thread_self);
             if (rc < 0)
                 stop(l, rc);
-            now = hop__now();
-            if (n == chunk || now - before > chunk_time)
-                chunk = tune(n, now - before);
+            now = hop__ticks();
+            took = hop__span(before, now);
+            if (n == chunk || took > hop__ticks_in(chunk_time))
+                chunk = tune(n, took);
             before = now;
+            done += n;
+            spent += took;
         }
     } while (!hop__load(&l->error, relaxed) && steal_half(l, me));
+    if (!me)
+        remember(l, done * l->unit, spent);
 }
 
-static int invited(void *arg);
+/* --- invitations --- */
+
+struct invitation {
+    hop_half half;
+    struct loop *loop;
+};
+
+static void join_in(hop_worker *worker, hop_half *half);
 
 /* Works in slot me, with an invitation out for the next. */
-static void work(struct loop *l, int me)
+static void work(hop_worker *worker, struct loop *l, int me)
 {
-    struct hop__worker *w = hop__thread_self.worker;
-    struct hop__job invitation;
+    struct invitation next;
+    hop_forked forked;
 
-    if (me + 1 >= l->width || !w || !hop__fork(w, &invitation, invited, l, l->cancel)) {
+    if (me + 1 >= l->width) {
         participate(l, me);
         return;
     }
+    next.loop = l;
+    forked = hop_fork(worker, &next.half, join_in);
     participate(l, me);
-    if (!hop__fork_take_back(w))
-        hop__join_stolen(w, &invitation);
+    if (!hop_take_back(worker, forked))
+        hop_join_half(worker, &next.half);
 }
 
-static int invited(void *arg)
+static void join_in(hop_worker *worker, hop_half *half)
 {
-    struct loop *l = arg;
+    struct loop *l = ((struct invitation *)half)->loop;
     int me = hop__fetch_add(&l->joined, 1, relaxed);
 
     if (!hop__load(&l->error, relaxed) && steal_half(l, me))
-        work(l, me);
-    return 0;
+        work(worker, l, me);
 }
+
+/* --- the call --- */
 
 struct call {
     size_t lo, hi;
@@ -191,36 +216,78 @@ struct call {
     int width;
 };
 
+/* The whole range by participants. */
+static int run_shared(struct loop *l, int width)
+{
+    struct slot few[FEW] __attribute__((aligned(64))), *many = NULL;
+    size_t n = l->hi - l->lo;
+    int i;
+
+    if (n / l->unit >= INT32_MAX)
+        l->unit = n / INT32_MAX + 1;
+    l->units = (uint32_t)((n - 1) / l->unit + 1);
+    if (l->units < (uint32_t)width)
+        width = (int)l->units;
+    if (width > FEW && !(many = aligned_alloc(sizeof(struct slot), (size_t)width * sizeof(struct slot))))
+        width = FEW;
+    l->width = width;
+    l->slots = many ? many : few;
+    hop__init(&l->slots[0].range, range_of(0, l->units));
+    for (i = 1; i < width; i++)
+        hop__init(&l->slots[i].range, 0);
+    hop__init(&l->joined, 1);
+    hop__init(&l->error, 0);
+    work(hop__forker(), l, 0);
+    free(many);
+    return hop__load(&l->error, relaxed);
+}
+
+/*
+ * A loop that would be over before another worker were awake is done here, without asking anybody. What is known of
+ * the body may be wrong this time: so an eighth of the range is tried first, and if that is slow the rest is shared.
+ */
+static int run_short(struct loop *l, int width, uint64_t expected)
+{
+    size_t hi = l->hi, n = hi - l->lo, first = n / 8 > l->unit ? n / 8 : n;
+    uint64_t start = hop__ticks(), took;
+    int rc = l->body(l->lo, l->lo + first, l->arg);
+
+    hop__check_returned(&hop__thread_self);
+    took = hop__span(start, hop__ticks());
+    l->lo += first;
+    if (rc < 0 || l->lo == hi) {
+        remember(l, first, took);
+        return rc < 0 ? rc : 0;
+    }
+    if (took > expected) {
+        rc = hop__cancel_check(l->cancel);
+        return rc < 0 ? rc : run_shared(l, width);
+    }
+    rc = l->body(l->lo, hi, l->arg);
+    hop__check_returned(&hop__thread_self);
+    remember(l, n, hop__span(start, hop__ticks()));
+    return rc < 0 ? rc : 0;
+}
+
 /* As a job, on a worker (or alone, in team mode). */
 static int run_loop(void *arg)
 {
     const struct call *c = arg;
-    struct hop__thread *self = hop__self();
-    int workers = self->worker ? self->worker->pool->nworkers : 1;
+    struct hop__worker *w = hop__thread_self.worker;
+    int workers = w ? w->pool->nworkers : 1;
     int width = c->width > 0 && c->width < workers ? c->width : workers;
-    size_t n = c->hi - c->lo, unit = c->grain ? c->grain : 1;
-    struct loop l = { .body = c->body, .arg = c->arg, .lo = c->lo, .hi = c->hi, .cancel = self->cancel };
-    struct slot few[FEW] __attribute__((aligned(64))), *many = NULL;
-    int i;
+    size_t n = c->hi - c->lo;
+    struct loop l = {
+        .body = c->body, .arg = c->arg, .lo = c->lo, .hi = c->hi, .unit = c->grain ? c->grain : 1,
+        .cancel = hop__load(&hop__thread_self.cancel, relaxed),
+        .cost = w ? hop__cost_of(&w->costs, (uintptr_t)c->body) : NULL,
+    };
+    uint64_t each = l.cost ? l.cost->ticks : 0;
+    int rc = hop__cancel_check(l.cancel);
 
-    if (n / unit >= INT32_MAX)
-        unit = n / INT32_MAX + 1;
-    l.unit = unit;
-    l.units = (uint32_t)((n - 1) / unit + 1);
-    if (l.units < (uint32_t)width)
-        width = (int)l.units;
-    if (width > FEW && !(many = aligned_alloc(sizeof(struct slot), (size_t)width * sizeof(struct slot))))
-        width = FEW;
-    l.width = width;
-    l.slots = many ? many : few;
-    hop__init(&l.slots[0].range, range_of(0, l.units));
-    for (i = 1; i < width; i++)
-        hop__init(&l.slots[i].range, 0);
-    hop__init(&l.joined, 1);
-    hop__init(&l.error, 0);
-    work(&l, 0);
-    free(many);
-    return hop__load(&l.error, relaxed);
+    if (rc < 0)
+        return rc;
+    return each && n < (hop__wake_ticks << 8) / each ? run_short(&l, width, (n * each) >> 8) : run_shared(&l, width);
 }
 
 int hop_parallel_for(size_t lo, size_t hi, hop_range_fn *body, void *arg, const hop_par_options *options)

@@ -23,17 +23,21 @@ static inline uint32_t stolen_by(const struct hop__worker *thief)
     return (uint32_t)(thief->id + 1) << 1;
 }
 
-void hop__job_run(struct hop__worker *w, struct hop__job *job)
+/*
+ * All that stands in a deque at one time is of one job, and so is what its thieves run, which is why the half carries
+ * no view of its cancellation: the victim's is valid until the half is done.
+ */
+void hop__half_run(struct hop__worker *w, struct hop_half *half, const struct hop__worker *victim)
 {
     struct hop__thread *self = hop__self();
-    const struct hop__cancel *saved = self->cancel;
+    const struct hop__cancel *saved = hop__load(&self->cancel, relaxed);
 
-    hop__store(&job->state, stolen_by(w), relaxed); /* a name only: where to leapfrog */
-    self->cancel = job->cancel;
-    job->result = job->fn(job->arg);
+    hop__store(&half->state, stolen_by(w), relaxed); /* a name only: where to leapfrog */
+    hop__store(&self->cancel, hop__load(&victim->thread->cancel, relaxed), relaxed);
+    half->run(&w->deque, half);
     hop__check_returned(self);
-    self->cancel = saved;
-    hop__store(&job->state, HOP__JOB_DONE, release); /* J1; the job is gone */
+    hop__store(&self->cancel, saved, relaxed);
+    hop__store(&half->state, (uint32_t)HOP__JOB_DONE, release); /* J1; the half is gone */
     hop__unpark(&w->followers);
 }
 
@@ -43,30 +47,31 @@ static struct hop__worker *thief_of(struct hop__worker *w, uint32_t state)
 }
 
 /* Sleeps until the thief offers something or has done. The bit in followers is shared: it is not taken back. */
-static void sleep_beside(struct hop__worker *w, struct hop__worker *thief, struct hop__job *job)
+static void sleep_beside(struct hop__worker *w, struct hop__worker *thief, struct hop_half *half)
 {
     uint32_t key = hop__park_prepare(&thief->followers);
 
-    if (hop__load(&job->state, acquire) == HOP__JOB_DONE || hop__deque_ready(&thief->deque))
+    if (hop__load(&half->state, acquire) == HOP__JOB_DONE || hop__deque_ready(&thief->deque))
         return;
     hop__worker_becomes_idle(w);
     hop__park_wait(&thief->followers, key);
     hop__worker_becomes_busy(w);
 }
 
-int hop__join_stolen(struct hop__worker *w, struct hop__job *job)
+void hop_join_half(hop_worker *worker, hop_half *half)
 {
+    struct hop__worker *w = hop__worker_of(worker);
     hop_ns patience = w->pool->runtime->config.no_spin ? 0 : hop__wake_cost, since = 0;
     uint32_t state;
     int spins = 0;
 
     hop__check_returned(hop__self());
-    while ((state = hop__load(&job->state, acquire)) != HOP__JOB_DONE) { /* J2 */
+    while ((state = hop__load(&half->state, acquire)) != HOP__JOB_DONE) { /* J2 */
         struct hop__worker *thief = thief_of(w, state);
-        struct hop__job *descendant = thief ? hop__deque_steal_thief(&thief->deque, &job->state) : NULL;
+        struct hop_half *descendant = thief ? hop__deque_steal_thief(&thief->deque, &half->state) : NULL;
 
         if (descendant) {
-            hop__job_run(w, descendant);
+            hop__half_run(w, descendant, thief);
             since = 0;
             spins = 0;
             continue;
@@ -78,11 +83,109 @@ int hop__join_stolen(struct hop__worker *w, struct hop__job *job)
         if (!since)
             since = hop__now();
         if (thief && hop__now() - since >= patience) {
-            sleep_beside(w, thief, job);
+            sleep_beside(w, thief, half);
             since = 0;
         }
     }
-    return job->result;
+}
+
+/* --- what <hop/fork.h> leaves to the library --- */
+
+/* Where nobody steals: full from the start. */
+static struct hop_worker alone = { .limit = INT64_MIN };
+
+struct hop_worker *hop__forker(void)
+{
+    return hop__thread_self.worker ? &hop__thread_self.worker->deque : &alone;
+}
+
+void hop__fork_tell(hop_worker *worker)
+{
+    struct hop__worker *w = hop__worker_of(worker);
+
+    hop__pool_notify(w->pool);
+    hop__unpark(&w->followers);
+}
+
+hop_forked hop__fork_slowly(hop_worker *worker, hop_half *half)
+{
+    hop_forked forked;
+
+    if (worker == &alone)
+        return HOP__NOT_FORKED;
+    forked = hop__deque_push_slowly(worker, half);
+    if (forked != HOP__NOT_FORKED)
+        hop__fork_tell(worker);
+    return forked;
+}
+
+bool hop__take_back_slowly(hop_worker *worker, hop_forked forked)
+{
+    return hop__deque_pop_slowly(worker, forked);
+}
+
+hop_forked hop__fork_called(hop_worker *worker, hop_half *half, hop_half_fn *run)
+{
+    return hop_fork(worker, half, run);
+}
+
+bool hop__take_back_called(hop_worker *worker, hop_forked forked)
+{
+    return hop_take_back(worker, forked);
+}
+
+struct worker_call {
+    hop_worker_fn *fn;
+    void *arg;
+};
+
+static int worker_job(void *arg)
+{
+    struct worker_call *call = arg;
+
+    return call->fn(hop__forker(), call->arg);
+}
+
+/* From a task, a thread, the team: it becomes a job. */
+static __attribute__((noinline)) int compute_elsewhere(hop_fn *fn, void *arg)
+{
+    int rc;
+
+    if (!hop__computes_here(hop__self()))
+        return hop__run_on_pool(fn, arg, NULL);
+    rc = hop_cancelled();
+    return rc < 0 ? rc : hop__job_call(fn, arg);
+}
+
+static inline bool is_job_of_worker(void)
+{
+    return __builtin_expect(hop__thread_self.worker && !hop__thread_self.task, 1);
+}
+
+int hop_with_worker(hop_worker_fn *fn, void *arg)
+{
+    struct worker_call call = { fn, arg };
+
+    if (!fn)
+        return -EINVAL;
+    return is_job_of_worker() ? worker_job(&call) : compute_elsewhere(worker_job, &call);
+}
+
+/* --- hop_join --- */
+
+struct join_half {
+    hop_half half;
+    hop_fn *fn;
+    void *arg;
+    int result; /* J1 publishes it, J2 in the wait reads it */
+};
+
+static void run_join_half(hop_worker *worker, hop_half *half)
+{
+    struct join_half *h = (struct join_half *)half;
+
+    (void)worker;
+    h->result = h->fn(h->arg);
 }
 
 static inline int first_error(int a, int b)
@@ -90,20 +193,21 @@ static inline int first_error(int a, int b)
     return a < 0 ? a : b < 0 ? b : 0;
 }
 
-/* On a worker, as a job. */
-static inline int join_here(struct hop__worker *w, hop_fn *fa, void *a, hop_fn *fb, void *b)
+/* In a job. */
+static inline int join_here(hop_worker *worker, hop_fn *fa, void *a, hop_fn *fb, void *b)
 {
-    struct hop__job job;
+    struct join_half right;
+    hop_forked forked;
     int ra;
 
-    if (__builtin_expect(!hop__fork(w, &job, fb, b, hop__thread_self.cancel), 0)) {
-        ra = fa(a);
-        return ra < 0 ? ra : first_error(0, fb(b));
-    }
+    right.fn = fb;
+    right.arg = b;
+    forked = hop_fork(worker, &right.half, run_join_half);
     ra = fa(a);
-    if (__builtin_expect(hop__fork_take_back(w), 1))
+    if (__builtin_expect(hop_take_back(worker, forked), 1))
         return ra < 0 ? ra : first_error(0, fb(b));
-    return first_error(ra, hop__join_stolen(w, &job));
+    hop_join_half(worker, &right.half);
+    return first_error(ra, right.result);
 }
 
 struct join_call {
@@ -114,35 +218,22 @@ struct join_call {
 static int join_job(void *arg)
 {
     struct join_call *call = arg;
-    struct hop__worker *w = hop__self()->worker;
-    int ra;
 
-    if (w)
-        return join_here(w, call->fa, call->a, call->fb, call->b);
-    ra = call->fa(call->a); /* team mode: nobody is there to steal */
-    return ra < 0 ? ra : first_error(0, call->fb(call->b));
+    return join_here(hop__forker(), call->fa, call->a, call->fb, call->b);
 }
 
-/* From a task, a thread, the team: the join becomes a job. */
 static __attribute__((noinline)) int join_elsewhere(hop_fn *fa, void *a, hop_fn *fb, void *b)
 {
     struct join_call call = { fa, fb, a, b };
-    struct hop__thread *self = hop__self();
-    int rc;
 
-    if (!hop__computes_here(self))
-        return hop__run_on_pool(join_job, &call, NULL);
-    rc = hop_cancelled();
-    return rc < 0 ? rc : hop__job_call(join_job, &call);
+    return compute_elsewhere(join_job, &call);
 }
 
 int hop_join(hop_fn *fa, void *a, hop_fn *fb, void *b)
 {
-    struct hop__worker *w = hop__thread_self.worker;
-
     if (__builtin_expect(!fa || !fb, 0))
         return -EINVAL;
-    if (__builtin_expect(w && !hop__thread_self.task, 1))
-        return join_here(w, fa, a, fb, b);
+    if (is_job_of_worker())
+        return join_here(&hop__thread_self.worker->deque, fa, a, fb, b);
     return join_elsewhere(fa, a, fb, b);
 }

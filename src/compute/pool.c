@@ -64,7 +64,9 @@ static void init_workers(struct hop__pool *pool, const struct hop__place *places
     for (i = 0; i < pool->nworkers; i++) {
         struct hop__worker *w = &pool->workers[i];
 
-        hop__deque_init(&w->deque, w->items);
+        hop__deque_init(&w->deque, w->items, hop__membarrier_missing);
+        w->deque.sleepers = &pool->idle.sleepers;
+        w->deque.followers = &w->followers.word;
         w->pool = pool;
         w->id = i;
         w->random = (uint32_t)i * 2654435761u + 1;

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "bridge/cost.h"
 #include "bridge/executor.h"
 #include "bridge/inbox.h"
 #include "bridge/park.h"
@@ -21,18 +22,10 @@
 
 enum { HOP__WORKERS_MAX = HOP__IDLE_WORDS * 64 };
 
-/* A forked half. It lives in the frame of the join that waits for it. */
-struct hop__job {
-    hop_fn *fn;
-    void *arg;
-    const struct hop__cancel *cancel;
-    int result;                 /* J1 in hop__job_run publishes it, J2 in the wait reads it */
-    hop__atomic(uint32_t) state; /* 0; then who stole it, shifted; then HOP__JOB_DONE */
-};
-
 struct hop__worker {
-    struct hop__deque deque;
+    struct hop_worker deque;
     struct hop__park followers; /* those who wait for a half that this worker stole */
+    struct hop__thread *thread; /* in task mode */
     struct hop__pool *pool;
     int id;
     bool busy;                  /* counted in load.busy */
@@ -43,11 +36,12 @@ struct hop__worker {
     struct hop__qos_saved saved; /* what its thread had before */
     struct hop__runnable *returned; /* tasks taken from the inbox that have not run yet */
     hop__atomic(uint64_t) steals, parks, jobs; /* one writer */
+    struct hop__costs costs;    /* of loop bodies that this worker has run */
 
     struct hop__executor executor __attribute__((aligned(HOP__CACHE_LINE))); /* for tasks that come back here */
     struct hop__inbox inbox;
     struct hop__park park;
-    hop__atomic(struct hop__job *) items[DEQUE_CAPACITY];
+    hop__atomic(struct hop_half *) items[HOP__DEQUE_CAPACITY];
 } __attribute__((aligned(HOP__CACHE_LINE)));
 
 struct hop__pool {
@@ -120,7 +114,7 @@ void hop__pool_wake_all(struct hop__pool *pool);
 /* For the fork and join protocol (join.c). */
 void hop__worker_becomes_busy(struct hop__worker *w);
 void hop__worker_becomes_idle(struct hop__worker *w);
-void hop__job_run(struct hop__worker *w, struct hop__job *job);
+void hop__half_run(struct hop__worker *w, struct hop_half *half, const struct hop__worker *victim);
 
 /* After work was made visible: wakes a sleeper unless somebody is looking for work already (idle.h). */
 static inline void hop__pool_notify(struct hop__pool *pool)

@@ -18,8 +18,9 @@ static const hop_ns look_interval = 1 * HOP_SEC; /* between looks at the budget 
 
 /* What a search found. */
 struct find {
-    struct hop__work work;  /* from the ring, if job and task are NULL */
-    struct hop__job *job;
+    struct hop__work work;  /* from the ring, if half and task are NULL */
+    struct hop_half *half;
+    struct hop__worker *victim; /* whose half it was */
     struct hop__task *task;
 };
 
@@ -51,7 +52,7 @@ static struct hop__task *next_returned(struct hop__worker *w)
     return hop__task_of_node(r);
 }
 
-static struct hop__job *steal(struct hop__worker *w)
+static bool steal(struct hop__worker *w, struct find *f)
 {
     struct hop__pool *pool = w->pool;
     int i, n = pool->nworkers, start;
@@ -60,14 +61,15 @@ static struct hop__job *steal(struct hop__worker *w)
     start = (int)((w->random >> 16) % (unsigned)n);
     for (i = 0; i < n; i++) {
         struct hop__worker *victim = &pool->workers[(start + i) % n];
-        struct hop__job *job = victim == w ? NULL : hop__deque_steal_thief(&victim->deque, NULL);
 
-        if (job) {
+        f->half = victim == w ? NULL : hop__deque_steal_thief(&victim->deque, NULL);
+        if (f->half) {
+            f->victim = victim;
             hop__count(&w->steals);
-            return job;
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
 static bool on_bench(struct hop__worker *w)
@@ -79,7 +81,7 @@ static bool find(struct hop__worker *w, struct find *f)
 {
     struct hop__pool *pool = w->pool;
 
-    f->job = NULL;
+    f->half = NULL;
     f->task = next_returned(w);
     if (f->task)
         return true;
@@ -89,8 +91,7 @@ static bool find(struct hop__worker *w, struct find *f)
         hop__pool_refill(pool);
     if (hop__ring_pop(&pool->ring, &f->work))
         return true;
-    f->job = steal(w);
-    return f->job != NULL;
+    return steal(w, f);
 }
 
 static void run(struct hop__worker *w, struct find *f)
@@ -98,8 +99,8 @@ static void run(struct hop__worker *w, struct find *f)
     hop__worker_becomes_busy(w);
     if (f->task) {
         hop__task_run(f->task);
-    } else if (f->job) {
-        hop__job_run(w, f->job);
+    } else if (f->half) {
+        hop__half_run(w, f->half, f->victim);
     } else {
         hop__count(&w->jobs); /* before its future is: who awaited it finds it counted */
         if (f->work.fn)
@@ -261,7 +262,8 @@ static void begin_task_mode(struct hop__worker *w)
     if (seat != w)
         take_seat(w);
     hop__thread_join(&w->executor);
-    hop__self()->worker = w;
+    w->thread = hop__self();
+    w->thread->worker = w;
 }
 
 /* Between the modes the thread is the team's: calls of hop there compute in place and do not wait. */

@@ -1,78 +1,84 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * compute/deque.h: every job is run once, by somebody who sees what its owner wrote into it.
+ * compute/deque.h: every half is run once, by somebody who sees what its owner wrote into it.
  *
- * The owner forks four jobs and pops between; a push on a full deque makes it run the job itself. Two places, so both
- * are used twice. Two thieves look three times each.
+ * The owner forks four halves and takes back between; when the deque is full it runs the half itself. Two places, so
+ * both are used twice. Two thieves look three times each.
  */
 // variant: -DMEMBARRIER
-// mutant: -DDEQUE_PUBLISH=relaxed
+// variant: -DFENCED=true -DHOP__FENCE_LIGHT=((void)0)
+// mutant: -DHOP__DEQUE_PUBLISH=relaxed
 // mutant: -DDEQUE_STEAL=relaxed
-// mutant: -DDEQUE_FENCE_OWNER()=
+// mutant: -DHOP__DEQUE_FENCE_OWNER()=
 // mutant: -DDEQUE_FENCE_THIEF()=
 // mutant: -DMEMBARRIER -DDEQUE_FENCE_THIEF()=
+// mutant: -DFENCED=true -DHOP__FENCE_LIGHT=((void)0) -DDEQUE_FENCE_THIEF()=
 #include "model.h"
 
-#define DEQUE_CAPACITY 2
-#include "compute/deque.h"
+#define HOP__DEQUE_CAPACITY 2
+#include "forker.h"
 
-struct hop__job {
+#ifndef FENCED
+#define FENCED false
+#endif
+
+struct half : hop_half {
     hop__var(int) arg;
     hop__atomic(int) runs;
 };
 
 struct deque_suite : rl::test_suite<deque_suite, 3> {
-    struct hop__deque deque;
-    hop__atomic(struct hop__job *) items[DEQUE_CAPACITY];
-    struct hop__job jobs[4];
+    struct forker deque;
+    struct half halves[4];
 
     void before()
     {
-        hop__deque_init(&deque, items);
-        for (auto &job : jobs)
-            hop__init(&job.runs, 0);
+        deque.init(FENCED);
+        for (auto &half : halves)
+            hop__init(&half.runs, 0);
     }
 
-    void run(struct hop__job *job)
+    void run(hop_half *h)
     {
-        RL_ASSERT(hop__get(&job->arg) == 7 + (int)(job - jobs));
-        RL_ASSERT(hop__fetch_add(&job->runs, 1, relaxed) == 0);
+        struct half *half = static_cast<struct half *>(h);
+
+        RL_ASSERT(hop__get(&half->arg) == 7 + (int)(half - halves));
+        RL_ASSERT(hop__fetch_add(&half->runs, 1, relaxed) == 0);
     }
 
-    void fork(int i)
+    hop_forked fork(int i)
     {
-        hop__set(&jobs[i].arg, 7 + i);
-        if (!hop__deque_push_owner(&deque, &jobs[i]))
-            run(&jobs[i]);
+        hop__set(&halves[i].arg, 7 + i);
+        return hop_fork(&deque, &halves[i], nullptr);
     }
 
-    bool join()
+    void join(int i, hop_forked forked)
     {
-        struct hop__job *job = hop__deque_pop_owner(&deque);
-
-        if (job)
-            run(job);
-        return job;
+        if (hop_take_back(&deque, forked))
+            run(&halves[i]);
     }
 
     void own()
     {
-        fork(0);
-        fork(1);
-        join();
-        fork(2);
-        fork(3);
-        while (join())
-            ;
+        hop_forked forked[4];
+
+        forked[0] = fork(0);
+        forked[1] = fork(1);
+        join(1, forked[1]);
+        forked[2] = fork(2);
+        forked[3] = fork(3);
+        join(3, forked[3]);
+        join(2, forked[2]);
+        join(0, forked[0]);
     }
 
     void steal()
     {
         for (int i = 0; i < 3; i++) {
-            struct hop__job *job = hop__deque_steal_thief(&deque, nullptr);
+            hop_half *half = hop__deque_steal_thief(&deque, nullptr);
 
-            if (job)
-                run(job);
+            if (half)
+                run(half);
         }
     }
 
@@ -86,8 +92,8 @@ struct deque_suite : rl::test_suite<deque_suite, 3> {
 
     void after()
     {
-        for (auto &job : jobs)
-            RL_ASSERT(hop__load(&job.runs, relaxed) == 1);
+        for (auto &half : halves)
+            RL_ASSERT(hop__load(&half.runs, relaxed) == 1);
         RL_ASSERT(!hop__deque_ready(&deque));
     }
 };

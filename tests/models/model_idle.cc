@@ -11,12 +11,12 @@
 #include "model.h"
 
 #define HOP__RING_ITEM int
-#define DEQUE_CAPACITY 2
+#define HOP__DEQUE_CAPACITY 2
 #include "bridge/park.h"
 #include "bridge/ring.h"
-#include "compute/deque.h"
+#include "forker.h"
 
-struct hop__job {
+struct half : hop_half {
     hop__var(int) arg;
 };
 
@@ -25,15 +25,14 @@ struct idle_suite : rl::test_suite<idle_suite, 3> {
     struct hop__park park;
     struct hop__ring ring;
     struct hop__ring_cell cells[2];
-    struct hop__deque deque;
-    hop__atomic(struct hop__job *) items[DEQUE_CAPACITY];
-    struct hop__job job;
+    struct forker deque;
+    struct half half;
 
     void before()
     {
         hop__init(&park.word, 0u);
         hop__ring_init(&ring, cells, 2);
-        hop__deque_init(&deque, items);
+        deque.init();
     }
 
     void sleep()
@@ -53,7 +52,7 @@ struct idle_suite : rl::test_suite<idle_suite, 3> {
         int found = 0, item;
 
         while (found < 2) {
-            struct hop__job *stolen = hop__deque_steal_thief(&deque, nullptr);
+            struct half *stolen = static_cast<struct half *>(hop__deque_steal_thief(&deque, nullptr));
 
             if (stolen) {
                 RL_ASSERT(hop__get(&stolen->arg) == 8);
@@ -77,8 +76,8 @@ struct idle_suite : rl::test_suite<idle_suite, 3> {
         if (id == 0) {
             RL_ASSERT(hop__ring_push(&ring, 7));
         } else {
-            hop__set(&job.arg, 8);
-            RL_ASSERT(hop__deque_push_owner(&deque, &job));
+            hop__set(&half.arg, 8);
+            RL_ASSERT(hop_fork(&deque, &half, nullptr) >= 0);
         }
         hop__unpark(&park);
     }

@@ -9,58 +9,61 @@
 // mutant: -DNO_DONE_LOOK
 #include "model.h"
 
-#define DEQUE_CAPACITY 2
-#include "compute/deque.h"
+#define HOP__DEQUE_CAPACITY 2
+#include "forker.h"
 
 enum { CHILDREN = 2, STRANGER = CHILDREN };
 
-struct hop__job {
+struct half : hop_half {
     hop__var(int) runs;
 };
 
 struct leapfrog_suite : rl::test_suite<leapfrog_suite, 2> {
-    struct hop__deque deque;
-    hop__atomic(struct hop__job *) items[DEQUE_CAPACITY];
-    struct hop__job jobs[CHILDREN + 1];
+    struct forker deque;
+    struct half halves[CHILDREN + 1];
     hop__atomic(uint32_t) state;
 
     void before()
     {
-        hop__deque_init(&deque, items);
+        deque.init();
         hop__init(&state, (uint32_t)HOP__JOB_FORKED);
-        for (auto &job : jobs)
-            hop__set(&job.runs, 0);
+        for (auto &half : halves)
+            hop__set(&half.runs, 0);
     }
 
-    void run(struct hop__job *job)
+    void run(hop_half *h)
     {
-        hop__set(&job->runs, hop__get(&job->runs) + 1);
+        struct half *half = static_cast<struct half *>(h);
+
+        hop__set(&half->runs, hop__get(&half->runs) + 1);
     }
 
     void thief()
     {
-        struct hop__job *left;
+        hop_forked forked[CHILDREN], stranger;
 
         for (int i = 0; i < CHILDREN; i++)
-            RL_ASSERT(hop__deque_push_owner(&deque, &jobs[i]));
-        while ((left = hop__deque_pop_owner(&deque)))
-            run(left);
+            forked[i] = hop_fork(&deque, &halves[i], nullptr);
+        for (int i = CHILDREN - 1; i >= 0; i--)
+            if (hop_take_back(&deque, forked[i]))
+                run(&halves[i]);
         hop__store(&state, (uint32_t)HOP__JOB_DONE, relaxed); /* D1 of the next push publishes it */
-        RL_ASSERT(hop__deque_push_owner(&deque, &jobs[STRANGER]));
-        RL_ASSERT(hop__deque_pop_owner(&deque) == &jobs[STRANGER]);
+        stranger = hop_fork(&deque, &halves[STRANGER], nullptr);
+        RL_ASSERT(stranger >= 0);
+        RL_ASSERT(hop_take_back(&deque, stranger));
     }
 
     void waiter()
     {
         while (hop__load(&state, acquire) != HOP__JOB_DONE) {
 #ifdef NO_DONE_LOOK
-            struct hop__job *job = hop__deque_steal_thief(&deque, nullptr);
+            hop_half *half = hop__deque_steal_thief(&deque, nullptr);
 #else
-            struct hop__job *job = hop__deque_steal_thief(&deque, &state);
+            hop_half *half = hop__deque_steal_thief(&deque, &state);
 #endif
-            if (job) {
-                RL_ASSERT(job != &jobs[STRANGER]);
-                run(job);
+            if (half) {
+                RL_ASSERT(half != &halves[STRANGER]);
+                run(half);
             } else {
                 hop__pause();
             }
@@ -78,7 +81,7 @@ struct leapfrog_suite : rl::test_suite<leapfrog_suite, 2> {
     void after()
     {
         for (int i = 0; i < CHILDREN; i++)
-            RL_ASSERT(hop__get(&jobs[i].runs) == 1);
+            RL_ASSERT(hop__get(&halves[i].runs) == 1);
     }
 };
 
