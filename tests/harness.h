@@ -119,6 +119,15 @@ static inline unsigned test_seed(void)
     return seed;
 }
 
+/* A part of a full size: HOP_SCALE of the environment in percent, by default 10. At least 1. */
+static inline long test_scaled(long full)
+{
+    const char *given = getenv("HOP_SCALE");
+    long percent = given ? strtol(given, NULL, 10) : 10, n = full / 100 * percent;
+
+    return n > 0 ? n : 1;
+}
+
 /* Assertions for tasks, threads and inner loops: silent while they hold, where Check notes each of its own. */
 #define must(condition) \
     do { \
