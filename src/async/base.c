@@ -176,15 +176,16 @@ int hop__loop_poll(struct hop__loop *loop, hop_ns timeout)
 
 /*
  * libevent ends the process if it has no descriptors left for its signal pipe, and makes do with poll if it has none
- * for epoll. So we try first.
+ * for epoll; and it cannot go on if it may not wait. So we try first.
  */
 static int probe_descriptors(void)
 {
     int epoll = epoll_create1(EPOLL_CLOEXEC), pipes[2], rc;
+    struct epoll_event ready;
 
     if (epoll < 0)
         return -errno;
-    rc = pipe2(pipes, O_CLOEXEC) < 0 ? -errno : 0;
+    rc = epoll_wait(epoll, &ready, 1, 0) < 0 || pipe2(pipes, O_CLOEXEC) < 0 ? -errno : 0;
     if (!rc) {
         close(pipes[0]);
         close(pipes[1]);
@@ -212,11 +213,14 @@ static int open_base(struct hop__loop *loop)
 
 static int open_descriptors(struct hop__loop *loop)
 {
+    const struct itimerspec off = { { 0, 0 }, { 0, 0 } };
+
     loop->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (loop->bell < 0)
         return -errno;
     loop->alarm = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    return loop->alarm < 0 ? -errno : 0;
+    /* Whether it may be set is not asked again. */
+    return loop->alarm < 0 || timerfd_settime(loop->alarm, 0, &off, NULL) < 0 ? -errno : 0;
 }
 
 static int open_events(struct hop__loop *loop)
@@ -232,7 +236,10 @@ static int open_events(struct hop__loop *loop)
         loop->turn_event = event_new(loop->base, -1, 0, on_turn, loop);
     if (!loop->bell_event || !loop->alarm_event || (!loop->own_base && !loop->turn_event))
         return -ENOMEM;
-    return event_add(loop->bell_event, NULL) < 0 || event_add(loop->alarm_event, NULL) < 0 ? -ENOMEM : 0;
+    errno = 0;
+    if (event_add(loop->bell_event, NULL) < 0 || event_add(loop->alarm_event, NULL) < 0)
+        return errno ? -errno : -ENOMEM;
+    return 0;
 }
 
 static int open_all(struct hop__loop *loop, struct event_base *attached)
