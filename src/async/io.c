@@ -108,15 +108,28 @@ static ssize_t careful_transfer(const struct transfer *x)
     return result(x->write ? write(fd, x->iov->iov_base, bytes) : readv(fd, x->iov, x->iovcnt));
 }
 
+/* As a sandbox refuses a call that it does not know: the next way may be open. */
+static bool is_refused(ssize_t n)
+{
+    return n == -EPERM || n == -ENOSYS;
+}
+
+static bool is_socket(int fd)
+{
+    struct stat st;
+
+    return !fstat(fd, &st) && S_ISSOCK(st.st_mode);
+}
+
 static ssize_t attempt_transfer(struct hop__attempt *a)
 {
     const struct transfer *x = (const struct transfer *)a;
     ssize_t n = socket_transfer(x);
 
-    if (n != -ENOTSOCK)
+    if (n != -ENOTSOCK && !(is_refused(n) && !is_socket(a->fd)))
         return n;
     n = no_wait_transfer(x);
-    return n == -EOPNOTSUPP || n == -ENOSYS ? careful_transfer(x) : n;
+    return n == -EOPNOTSUPP || is_refused(n) ? careful_transfer(x) : n;
 }
 
 static ssize_t attempt_poll(struct hop__attempt *a)
