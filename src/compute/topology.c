@@ -186,22 +186,41 @@ static bool kernel_tells_masks(void)
     return false;
 }
 
-static int read_machine(struct hop__topology *t)
+static int load_machine(struct hop__topology *t, bool sysfs)
 {
-    const struct hwloc_topology_support *support;
-
-    t->mask = hwloc_bitmap_alloc();
-    t->allowed = hwloc_bitmap_alloc();
-    if (!t->mask || !t->allowed || hwloc_topology_init(&t->hw) < 0)
+    if (hwloc_topology_init(&t->hw) < 0) {
+        t->hw = NULL;
         return -ENOMEM;
+    }
 #if HWLOC_API_VERSION >= 0x00020500
     /* Without it the x86 backend would walk this thread over all CPUs; all it could add, sysfs tells already. */
     hwloc_topology_set_flags(t->hw, HWLOC_TOPOLOGY_FLAG_DONT_CHANGE_BINDING);
 #endif
-    if (access("/sys/devices/system/cpu", F_OK) < 0) /* it would say so on stderr, and find no more than the others */
+    if (!sysfs)
         hwloc_topology_set_components(t->hw, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, "linux");
-    if (hwloc_topology_load(t->hw) < 0)
-        return errno ? -errno : -EINVAL;
+    errno = 0;
+    if (hwloc_topology_load(t->hw) == 0)
+        return 0;
+    hwloc_topology_destroy(t->hw);
+    t->hw = NULL;
+    return errno ? -errno : -EINVAL;
+}
+
+static int read_machine(struct hop__topology *t)
+{
+    const struct hwloc_topology_support *support;
+    bool sysfs = access("/sys/devices/system/cpu", F_OK) == 0; /* or hwloc says so on stderr, and finds no more */
+    int rc;
+
+    t->mask = hwloc_bitmap_alloc();
+    t->allowed = hwloc_bitmap_alloc();
+    if (!t->mask || !t->allowed)
+        return -ENOMEM;
+    rc = load_machine(t, sysfs);
+    if (rc < 0 && sysfs)
+        rc = load_machine(t, false); /* there, and unreadable: the number of CPUs can still be had */
+    if (rc < 0)
+        return rc;
     t->mask_known = kernel_tells_masks() && hwloc_linux_get_tid_cpubind(t->hw, 0, t->mask) == 0;
     t->this_system = hwloc_topology_is_thissystem(t->hw);
     support = hwloc_topology_get_support(t->hw);
