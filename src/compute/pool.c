@@ -47,6 +47,30 @@ void hop__pool_team_turn(struct hop__pool *pool)
 
 /* --- birth and end --- */
 
+void hop__pool_has_threads(struct hop__pool *pool, int n)
+{
+    uint32_t missing = (uint32_t)(pool->nworkers - n);
+
+    pool->nworkers = n;
+    if (hop__load(&pool->active, relaxed) > n) {
+        hop__store(&pool->active, n, relaxed);
+        hop__store(&pool->load->width, n, relaxed);
+    }
+    hop__fetch_sub(&pool->unseated, missing, release); /* not the last: the owner's own worker has yet to sit */
+}
+
+/*
+ * Until every worker sits: so what the system refuses is known, and no other thread of ours takes the place of one that
+ * an OpenMP runtime has still to start, which would end the process.
+ */
+static void wait_until_seated(struct hop__pool *pool)
+{
+    uint32_t n;
+
+    while ((n = hop__load(&pool->unseated, acquire))) /* S2 */
+        hop__futex_wait(&pool->unseated, n, HOP_FOREVER);
+}
+
 static void *owner_main(void *arg)
 {
     struct hop__pool *pool = arg;
@@ -112,6 +136,7 @@ static int look_at_machine(struct hop__pool *pool)
     pool->nworkers = config->workers ? config->workers : hop__topology_cpus(pool->topology);
     if (pool->nworkers > HOP__WORKERS_MAX)
         pool->nworkers = HOP__WORKERS_MAX;
+    pool->wanted = pool->nworkers;
     if (hop__topology_cpus(pool->topology) < 2 || pool->nworkers > hop__topology_cpus(pool->topology))
         config->no_spin = 1; /* it would take the CPU from what it waits for */
     hop__init(&pool->active, config->workers ? pool->nworkers : pool->budget.width);
@@ -176,12 +201,14 @@ int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt)
         rc = hop__team_prepare(pool->nworkers);
     if (!rc) {
         hop__init(&rt->load.width, hop__load(&pool->active, relaxed));
+        hop__init(&pool->unseated, (uint32_t)pool->nworkers);
         rc = -pthread_create(&pool->owner, NULL, owner_main, pool);
     }
     if (rc < 0) {
         deallocate(pool);
         return rc;
     }
+    wait_until_seated(pool);
     *out = pool;
     return 0;
 }
@@ -207,6 +234,9 @@ void hop__pool_describe(struct hop__pool *pool, FILE *out)
             hop__team_provider(),
             pool->runtime->config.no_pin ? "not pinned (no_pin)"
                                          : error ? "not pinned (the kernel refused)" : "pinned");
+    if (pool->nworkers < pool->wanted)
+        fprintf(out, "workers: %d were wanted, the team has no more threads (OMP_THREAD_LIMIT, limits of the system)\n",
+                pool->wanted);
     fprintf(out, "quality of service: %s, %s%s%s\n", hop__qos_name(pool->qos), pool->qos_why,
             policy ? "; workers stay ordinary: " : "", policy ? strerror(-policy) : "");
     fprintf(out, "wake-up: %lld ns, %s\n", (long long)hop__wake_cost,

@@ -29,6 +29,7 @@ struct hop__worker {
     struct hop__pool *pool;
     int id;
     bool busy;                  /* counted in load.busy */
+    bool seated;                /* has begun once */
     uint32_t random;
     uint32_t steps;             /* since the budget was looked at */
     hop_ns looked;              /* when that was */
@@ -50,6 +51,7 @@ struct hop__pool {
     struct hop_runtime *runtime;
     struct hop__load *load;
     int nworkers;
+    int wanted;                 /* before the team told how many threads it has */
     struct hop__worker *workers;
     struct hop__ring ring;
     struct hop__ring_cell *cells;
@@ -64,6 +66,7 @@ struct hop__pool {
 
     hop__atomic(int) active __attribute__((aligned(HOP__CACHE_LINE))); /* workers below this number compute */
     hop__atomic(int) stop;
+    hop__atomic(uint32_t) unseated; /* futex: workers that have not begun for the first time */
 
     /* Team mode. */
     struct hop__inbox team_inbox;
@@ -95,6 +98,9 @@ int hop__team_prepare(int nworkers);
  */
 void hop__team_run(struct hop__pool *pool);
 const char *hop__team_provider(void);
+
+/* The provider, on the owner's thread, before the first worker begins: how many of the wanted workers there will be. */
+void hop__pool_has_threads(struct hop__pool *pool, int n);
 
 /* Before each team block: undoes what an earlier one may have set in its OpenMP runtime. */
 void hop__team_before_block(struct hop__pool *pool);

@@ -84,8 +84,21 @@ int hop__team_prepare(int nworkers)
     return rc ? rc : try_threads(nworkers);
 }
 
+/* What the user has limited (OMP_THREAD_LIMIT, KMP_LIBRARY=serial) has fewer; every later region gets as many. */
+static int threads_of_region(int wanted)
+{
+    int n = 1;
+
+#pragma omp parallel num_threads(wanted)
+#pragma omp master
+    n = omp_get_num_threads();
+    return n;
+}
+
 void hop__team_run(struct hop__pool *pool)
 {
+    hop__team_before_block(pool);
+    hop__pool_has_threads(pool, threads_of_region(pool->nworkers));
     while (!hop__load(&pool->stop, acquire)) {
         hop__team_before_block(pool); /* the region's jobs inherit it */
 #pragma omp parallel num_threads(pool->nworkers)

@@ -76,6 +76,7 @@ void hop__team_run(struct hop__pool *pool)
 
     pthread_mutex_lock(&team.gate);
     n = start_members(&team, members);
+    hop__pool_has_threads(pool, n);
     pthread_barrier_init(&team.barrier, NULL, (unsigned)n);
     pthread_mutex_unlock(&team.gate);
     do {

@@ -245,6 +245,11 @@ static void take_seat(struct hop__worker *w)
     hop__overflow_stack_open();
     hop__overflow_guard_open();
     seat = w;
+    if (w->seated)
+        return;
+    w->seated = true;
+    if (hop__fetch_sub(&w->pool->unseated, 1, release) == 1) /* S1: what was found here; pairs with S2 in pool.c */
+        hop__futex_wake(&w->pool->unseated);
 }
 
 /* The OpenMP runtime keeps the thread for others: it gets back what it had, as far as that is permitted. */
