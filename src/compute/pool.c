@@ -221,19 +221,34 @@ void hop__pool_free(struct hop__pool *pool)
     deallocate(pool);
 }
 
+static void describe_pins(struct hop__pool *pool, FILE *out)
+{
+    int error = hop__load(&pool->pin_error, relaxed), displaced = 0, i;
+
+    for (i = 0; i < pool->nworkers; i++)
+        displaced += hop__load(&pool->workers[i].displaced, relaxed);
+    if (pool->runtime->config.no_pin)
+        fprintf(out, "not pinned (no_pin)\n");
+    else if (error)
+        fprintf(out, "not pinned (%s)\n", error == -ENOTSUP ? "see topology" : "the kernel refused");
+    else if (displaced)
+        fprintf(out, "pinned, but for %d whose CPU the host has taken away\n", displaced);
+    else
+        fprintf(out, "pinned\n");
+}
+
 void hop__pool_describe(struct hop__pool *pool, FILE *out)
 {
-    int error = hop__load(&pool->pin_error, relaxed), policy = hop__load(&pool->qos_error, relaxed);
+    int policy = hop__load(&pool->qos_error, relaxed);
 
     hop__topology_describe(pool->topology, out);
     pthread_mutex_lock(&pool->budget_lock);
     fprintf(out, "budget: %d of %d CPUs, %s%s\n", pool->budget.width, pool->budget.cpus, pool->budget.source,
-            pool->budget.quota > 0 ? ", rounded down" : "");
+            pool->budget.quota >= 1 ? ", rounded down" : "");
     pthread_mutex_unlock(&pool->budget_lock);
-    fprintf(out, "workers: %d active of %d, %s, %s\n", hop__load(&pool->active, relaxed), pool->nworkers,
-            hop__team_provider(),
-            pool->runtime->config.no_pin ? "not pinned (no_pin)"
-                                         : error ? "not pinned (the kernel refused)" : "pinned");
+    fprintf(out, "workers: %d active of %d, %s, ", hop__load(&pool->active, relaxed), pool->nworkers,
+            hop__team_provider());
+    describe_pins(pool, out);
     if (pool->nworkers < pool->wanted)
         fprintf(out, "workers: %d were wanted, the team has no more threads (OMP_THREAD_LIMIT, limits of the system)\n",
                 pool->wanted);

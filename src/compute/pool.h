@@ -31,8 +31,11 @@ struct hop__worker {
     bool busy;                  /* counted in load.busy */
     bool seated;                /* has begun once */
     uint32_t random;
-    uint32_t steps;             /* since the budget was looked at */
-    hop_ns looked;              /* when that was */
+    uint32_t steps, stride;     /* jobs since the clock was looked at, and until it is again */
+    hop_ns stepped;             /* when it was */
+    hop_ns looked;              /* when the budget and the pin were */
+    hop__atomic(int) tid;       /* the kernel's number of its thread; 0: not seated yet */
+    hop__atomic(int) displaced; /* the host has taken the CPU away */
     struct hop__place place;
     struct hop__qos_saved saved; /* what its thread had before */
     struct hop__runnable *returned; /* tasks taken from the inbox that have not run yet */

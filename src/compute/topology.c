@@ -129,17 +129,47 @@ int hop__topology_pinned(const struct hop__topology *t, const struct hop__place 
         return -ENOMEM;
     if (hwloc_get_cpubind(t->hw, set, HWLOC_CPUBIND_THREAD) < 0)
         rc = errno ? -errno : -ENOTSUP;
+    else if (!hwloc_bitmap_isset(set, (unsigned)place->cpu))
+        rc = -EXDEV;
     else
-        rc = hwloc_bitmap_weight(set) == 1 && hwloc_bitmap_isset(set, (unsigned)place->cpu);
+        rc = hwloc_bitmap_weight(set) == 1;
     hwloc_bitmap_free(set);
     return rc;
 }
 
+/* Whether set could be united with the mask of the thread. */
+static bool unite(const struct hop__topology *t, hwloc_bitmap_t set, hwloc_bitmap_t scratch, int thread)
+{
+    return thread && hwloc_linux_get_tid_cpubind(t->hw, thread, scratch) == 0 && !hwloc_bitmap_or(set, set, scratch);
+}
+
+int hop__topology_cpus_of(const struct hop__topology *t, const int *threads, int n)
+{
+    hwloc_bitmap_t set = hwloc_bitmap_alloc(), one = hwloc_bitmap_alloc();
+    bool known = t->this_system && t->mask_known && set && one;
+    int cpus = t->cpus;
+
+    for (int i = 0; known && i < n; i++)
+        known = unite(t, set, one, threads[i]);
+    if (known && hwloc_bitmap_weight(set) > 0)
+        cpus = hwloc_bitmap_weight(set) + (n < t->cpus ? t->cpus - n : 0);
+    hwloc_bitmap_free(set);
+    hwloc_bitmap_free(one);
+    return cpus;
+}
+
 int hop__topology_unpin(const struct hop__topology *t)
 {
+    hwloc_bitmap_t now;
+    bool is_so;
+
     if (!t->mask_known)
         return -ENOTSUP;
-    if (hwloc_linux_set_tid_cpubind(t->hw, 0, t->mask) < 0)
+    if (!(now = hwloc_bitmap_alloc()))
+        return -ENOMEM;
+    is_so = hwloc_linux_get_tid_cpubind(t->hw, 0, now) == 0 && hwloc_bitmap_isequal(now, t->mask);
+    hwloc_bitmap_free(now);
+    if (!is_so && hwloc_linux_set_tid_cpubind(t->hw, 0, t->mask) < 0)
         return errno ? -errno : -ENOTSUP;
     return 0;
 }

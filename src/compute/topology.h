@@ -50,10 +50,23 @@ int hop__topology_places(const struct hop__topology *t, struct hop__place *out, 
 /* Pins the calling thread. Errors: -ENOTSUP (see bindable), -EINVAL when the CPU has since left the cpuset. */
 int hop__topology_pin(const struct hop__topology *t, const struct hop__place *place);
 
-/* 1: the calling thread is pinned there and nowhere else; 0: it is not (a rewritten cpuset erases pins); -Exxx. */
+/*
+ * 1: the calling thread is pinned there and nowhere else; 0: it may run there and elsewhere (a rewritten cpuset erases
+ * pins); -EXDEV: it may not run there any more; -ENOTSUP, -ENOMEM.
+ */
 int hop__topology_pinned(const struct hop__topology *t, const struct hop__place *place);
 
-/* Gives the calling thread the whole allowed mask, so that it does not keep what it inherited. Errors as for pin. */
+/*
+ * How many CPUs there are now: those that these n threads, which took the first n seats, may use together by their
+ * masks, and the other seats. 0 stands for a thread that is not there yet. What hop__topology_cpus says, where masks
+ * cannot be read or the topology is a synthetic one.
+ */
+int hop__topology_cpus_of(const struct hop__topology *t, const int *threads, int n);
+
+/*
+ * Gives the calling thread the whole allowed mask, if it has not got it, so that it does not keep what it inherited.
+ * Errors as for pin.
+ */
 int hop__topology_unpin(const struct hop__topology *t);
 
 /* Writes one to three lines, each ended. */

@@ -10,6 +10,9 @@
  */
 #include "config.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "bridge/offload.h"
 #include "bridge/task.h"
 #include "compute/pool.h"
@@ -188,13 +191,23 @@ static bool search(struct hop__worker *w, struct find *f)
 
 /* --- the budget, looked at while there is work --- */
 
+/* The CPUs that the masks of the workers' threads name together. */
+static int cpus_now(struct hop__pool *pool)
+{
+    int threads[HOP__WORKERS_MAX], i;
+
+    for (i = 0; i < pool->nworkers; i++)
+        threads[i] = hop__load(&pool->workers[i].tid, relaxed);
+    return hop__topology_cpus_of(pool->topology, threads, pool->nworkers);
+}
+
 static void read_budget(struct hop__pool *pool)
 {
     int width;
 
     if (pool->runtime->config.workers || pthread_mutex_trylock(&pool->budget_lock))
         return;
-    hop__budget_reread(&pool->budget, &pool->budget_files, hop__topology_cpus(pool->topology));
+    hop__budget_reread(&pool->budget, &pool->budget_files, cpus_now(pool));
     width = pool->budget.width < pool->nworkers ? pool->budget.width : pool->nworkers;
     if (width != hop__load(&pool->active, relaxed)) {
         hop__store(&pool->active, width, relaxed);
@@ -215,18 +228,33 @@ static void pin(struct hop__worker *w)
         hop__store(&w->pool->pin_error, rc, relaxed);
 }
 
+/*
+ * A host that rewrites the cpuset, or taskset, gives this thread another mask. If that has our CPU we are pinned there
+ * again, always within what we were given. If not, the mask is left as it is: where the kernel has put us is where we
+ * may run, and when the CPU comes back the kernel puts it into the mask again, which is how we know.
+ */
+static void keep_pin(struct hop__worker *w)
+{
+    int is = w->pool->runtime->config.no_pin ? 1 : hop__topology_pinned(w->pool->topology, &w->place);
+
+    if (is == 0)
+        pin(w);
+    hop__store(&w->displaced, is == -EXDEV, relaxed);
+}
+
 static void look_around(struct hop__worker *w)
 {
-    hop_ns now;
+    hop_ns now = hop__now();
 
+    /* Long jobs are counted one by one, so that a look is not 64 of them late. */
+    w->stride = now - w->stepped > w->steps * HOP_MS ? 1 : 64;
     w->steps = 0;
-    now = hop__now();
+    w->stepped = now;
     if (now - w->looked < look_interval)
         return;
     w->looked = now;
     read_budget(w->pool);
-    if (!w->pool->runtime->config.no_pin && hop__topology_pinned(w->pool->topology, &w->place) == 0)
-        pin(w); /* the host took it away */
+    keep_pin(w);
 }
 
 /* --- the two modes --- */
@@ -244,6 +272,7 @@ static void take_seat(struct hop__worker *w)
     pin(w);
     hop__overflow_stack_open();
     hop__overflow_guard_open();
+    hop__store(&w->tid, (int)syscall(SYS_gettid), relaxed);
     seat = w;
     if (w->seated)
         return;
@@ -256,7 +285,8 @@ static void take_seat(struct hop__worker *w)
 static void leave_seat(struct hop__worker *w)
 {
     hop__overflow_stack_close();
-    hop__topology_unpin(w->pool->topology);
+    if (!w->pool->runtime->config.no_pin)
+        hop__topology_unpin(w->pool->topology);
     hop__qos_restore(&w->saved);
     hop__thread_leave();
     seat = NULL;
@@ -309,7 +339,7 @@ void hop__worker_main(struct hop__worker *w)
         if (place ? search(w, &f) : find(w, &f)) {
             place = false;
             run(w, &f);
-            if (++w->steps >= 64)
+            if (++w->steps >= w->stride)
                 look_around(w);
             continue;
         }
