@@ -51,6 +51,7 @@ int hop_stats_read(hop_stats *out)
     for (i = 0; i < rt->nloops; i++) {
         out->loop_turns += hop__load(&h->loops[i]->turns, relaxed);
         out->loop_moderated += hop__load(&h->loops[i]->moderated, relaxed);
+        out->jobs_at_home += hop__load(&h->loops[i]->costs.at_home, relaxed);
     }
     out->tasks_spawned = hop__load(&rt->tasks_spawned, relaxed);
     out->tasks_ended = hop__load(&rt->tasks_ended, relaxed);
@@ -61,9 +62,10 @@ int hop_stats_read(hop_stats *out)
 
 int hop_worker_index(void)
 {
-    struct hop__worker *w = hop__self()->worker;
+    struct hop__thread *self = hop__self();
 
-    return w ? w->id : -1;
+    self->as_worker = true;
+    return self->worker ? self->worker->id : -1;
 }
 
 int hop_worker_count(void)

@@ -151,7 +151,9 @@ hop_scope *hop_root(hop_runtime *rt)
 
 /* --- building --- */
 
-static _Thread_local struct hop__qos_saved lent_thread; /* what a caller's thread had before it turned a loop */
+/* What a caller's thread had before it turned a loop. */
+static _Thread_local struct hop__qos_saved lent_thread;
+static _Thread_local int lent_openmp;
 
 static void loop_thread_begins(struct hop_runtime *rt)
 {
@@ -160,11 +162,13 @@ static void loop_thread_begins(struct hop_runtime *rt)
     hop__qos_save(&lent_thread);
     hop__topology_unpin(pool->topology); /* not what an OpenMP runtime left this thread with */
     hop__qos_apply_loop(pool->qos);
+    lent_openmp = hop__team_shun();
 }
 
 static void loop_thread_ends(struct hop_runtime *rt)
 {
     (void)rt;
+    hop__team_unshun(lent_openmp);
     hop__qos_restore(&lent_thread);
 }
 

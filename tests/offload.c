@@ -12,7 +12,10 @@ static int count_and_tell(void *arg)
     return atomic_fetch_add((atomic_int *)arg, 1) + 1;
 }
 
-/* Every job that was accepted was completed. A worker counts after it has told the result, so look until it has. */
+/*
+ * Every job that was accepted was completed, or has stayed at home. A worker counts after it has told the result, so
+ * look until it has.
+ */
 static void must_balance(uint64_t accepted)
 {
     hop_stats stats;
@@ -21,7 +24,12 @@ static void must_balance(uint64_t accepted)
         must_eq(hop_stats_read(&stats), 0);
     while (stats.jobs_completed < stats.jobs_accepted && !hop_yield());
     must_eq(stats.jobs_completed, stats.jobs_accepted);
-    must_eq(stats.jobs_accepted, accepted);
+    must_eq(stats.jobs_accepted + stats.jobs_at_home, accepted);
+}
+
+static int send(hop_fn *fn, void *arg)
+{
+    return hop_offload_with(fn, arg, HOP_OFFLOAD(.place = HOP_POOL));
 }
 
 /* --- offload --- */
@@ -68,7 +76,7 @@ static int offload_from_a_task(void *arg)
         must_eq(hop_here(), HOP_CPU);
     }
     must_eq(hop_stats_read(&stats), 0);
-    must_eq(stats.jobs_accepted, 5); /* the hop is one, the job in place is none */
+    must_eq(stats.jobs_accepted + stats.jobs_at_home, 5); /* the hop is one, the job in place is none */
     hop_on_team {
         must_eq(hop_offload(tell_where, &w), 17);
         must_eq(w.thread, thread_id());
@@ -250,10 +258,10 @@ static int offload_many(void *arg)
 
     for (i = 0; i < EACH; i++) {
         if (i % 8) {
-            must(hop_offload(count_and_tell, counter) > 0);
+            must(send(count_and_tell, counter) > 0);
         } else {
             hop_on_cpu {
-                must(hop_offload(count_and_tell, counter) > 0);
+                must(send(count_and_tell, counter) > 0);
             }
         }
     }
@@ -290,6 +298,211 @@ START_TEST(twenty_thousand_through_a_short_queue)
     hop_config config = { .loops = 2, .queue = 2, .workers = 2 };
 
     run_main_with(many, NULL, &config);
+}
+END_TEST
+
+/* --- short jobs stay at home --- */
+
+enum { STACK_OF_A_TASK = 64 * 1024, DEEP = 256 * 1024 };
+
+struct errand {
+    int slow, deep, waits;
+    pthread_t thread; /* who has run it */
+    enum hop_place place;
+    atomic_int runs;
+};
+
+static __attribute__((noinline)) int touch_much_stack(void)
+{
+    volatile char frame[DEEP];
+
+    frame[0] = frame[DEEP - 1] = 1;
+    return frame[0] + frame[DEEP - 1];
+}
+
+static int run_errand(void *arg)
+{
+    struct errand *e = arg;
+    hop_ns end;
+
+    atomic_fetch_add(&e->runs, 1);
+    e->thread = pthread_self();
+    e->place = hop_here();
+    if (e->deep)
+        must_eq(touch_much_stack(), 2);
+    if (e->waits) {
+        must_eq(hop_sleep(1), -EWOULDBLOCK);
+        must_eq(hop_offload(return_it, hop_ptr(9)), 9);
+    }
+    if (e->slow)
+        for (end = hop_now() + 5 * HOP_MS; hop_now() < end;)
+            ;
+    return 23;
+}
+
+static uint64_t at_home(void)
+{
+    hop_stats stats;
+
+    must_eq(hop_stats_read(&stats), 0);
+    return stats.jobs_at_home;
+}
+
+/* Until one has stayed: on a busy machine the first few may look slow. */
+static void make_it_stay(struct errand *e)
+{
+    uint64_t before = at_home();
+
+    while (at_home() == before)
+        must_eq(hop_offload(run_errand, e), 23);
+}
+
+static int short_jobs(void *arg)
+{
+    struct errand e = { .slow = 0 };
+    pthread_t me = pthread_self();
+    int i;
+
+    (void)arg;
+    must_eq(hop_offload(run_errand, &e), 23);
+    must(!pthread_equal(e.thread, me)); /* nothing is known of it yet */
+    make_it_stay(&e);
+    must(pthread_equal(e.thread, me));
+    must_eq(e.place, HOP_JOB);
+    must_eq(hop_here(), HOP_LOOP);
+    e.deep = 1; /* deeper than a task's stack */
+    make_it_stay(&e);
+    e.deep = 0;
+    e.waits = 1;
+    make_it_stay(&e);
+    e.waits = 0;
+    for (i = 0; i < 100; i++) {
+        must_eq(send(run_errand, &e), 23);
+        must(!pthread_equal(e.thread, me));
+    }
+    must_balance((uint64_t)atomic_load(&e.runs));
+    return 0;
+}
+
+/* One that turns slow keeps the loop once. */
+static int turns_slow(void *arg)
+{
+    struct errand e = { .slow = 0 };
+    pthread_t me = pthread_self();
+    int i;
+
+    (void)arg;
+    make_it_stay(&e);
+    e.slow = 1;
+    while (pthread_equal(e.thread, me))
+        must_eq(hop_offload(run_errand, &e), 23);
+    for (i = 0; i < 20; i++) {
+        must_eq(hop_offload(run_errand, &e), 23);
+        must(!pthread_equal(e.thread, me));
+    }
+    return 0;
+}
+
+/* A job that asks for its worker always has one. */
+static int asks_for_its_worker(void *arg)
+{
+    (void)arg;
+    return hop_worker_index();
+}
+
+static int workers_known(void *arg)
+{
+    int i;
+
+    (void)arg;
+    for (i = 0; i < 5000; i++)
+        must(hop_offload(asks_for_its_worker, NULL) >= 0);
+    must_eq(at_home(), 0);
+    return 0;
+}
+
+/* The loop goes on: another task runs now and then although this one never waits. */
+static int set_it(void *arg)
+{
+    must_eq(hop_sleep(HOP_MS), 0);
+    atomic_store((atomic_int *)arg, 1);
+    return 0;
+}
+
+static int never_waits(void *arg)
+{
+    struct errand e = { .slow = 0 };
+    atomic_int set = 0;
+    hop_scope scope;
+
+    (void)arg;
+    must_eq(hop_scope_open(&scope), 0);
+    must_eq(hop_spawn(&scope, set_it, &set, NULL), 0);
+    make_it_stay(&e);
+    while (!atomic_load(&set))
+        must_eq(hop_offload(run_errand, &e), 23);
+    must_eq(hop_scope_close(&scope), 0);
+    return 0;
+}
+
+/* Cancelled is cancelled, at home too. */
+static int cancelled_at_home(void *arg)
+{
+    struct errand *e = arg;
+
+    make_it_stay(e);
+    while (!hop_cancelled())
+        hop_yield();
+    atomic_store(&e->runs, 0);
+    must_eq(hop_offload(run_errand, e), -ECANCELED);
+    must_eq(atomic_load(&e->runs), 0);
+    return 0;
+}
+
+static int cancels(void *arg)
+{
+    struct errand e = { .slow = 0 };
+    hop_scope scope;
+
+    (void)arg;
+    must_eq(hop_scope_open(&scope), 0);
+    must_eq(hop_spawn(&scope, cancelled_at_home, &e, NULL), 0);
+    while (!at_home())
+        hop_yield();
+    must_eq(hop_scope_cancel(&scope, -ECANCELED), 0);
+    hop_scope_close(&scope);
+    return 0;
+}
+
+START_TEST(short_jobs_stay_at_home)
+{
+    hop_config config = { .stack_bytes = STACK_OF_A_TASK };
+
+    run_main_with(short_jobs, NULL, &config);
+}
+END_TEST
+
+START_TEST(what_turns_slow_travels_again)
+{
+    run_main(turns_slow);
+}
+END_TEST
+
+START_TEST(a_job_that_asks_has_a_worker)
+{
+    run_main(workers_known);
+}
+END_TEST
+
+START_TEST(jobs_at_home_leave_room_for_others)
+{
+    run_main(never_waits);
+}
+END_TEST
+
+START_TEST(cancellation_at_home)
+{
+    run_main(cancels);
 }
 END_TEST
 
@@ -726,7 +939,7 @@ static int hop_and_offload(void *arg)
         hop_on_cpu {
             must(count_and_tell(arg) > 0);
         }
-        must(hop_offload(count_and_tell, arg) > 0);
+        must(send(count_and_tell, arg) > 0);
     }
     return 0;
 }
@@ -861,6 +1074,8 @@ END_TEST
 
 RUN_TESTS("offload", from_a_task, from_a_job, from_threads, the_loop_goes_on_meanwhile, options_are_checked,
           a_thread_chooses_its_runtime, twenty_thousand, twenty_thousand_through_a_short_queue,
+          short_jobs_stay_at_home, what_turns_slow_travels_again, a_job_that_asks_has_a_worker,
+          jobs_at_home_leave_room_for_others, cancellation_at_home,
           submitted_with_and_without_a_future, submitted_from_everywhere, first_error_of_a_scope,
           cancelled_before_they_start, offloads_cancelled_before_they_start, a_started_offload_is_waited_for,
           a_full_queue_makes_submitters_wait, more_than_the_queue_holds, cancelled_on_a_worker,

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * hop/offload.h: jobs. A job is a function that runs to its end on a worker of the pool; it computes and never waits.
+ *
+ * A trip to the pool costs a microsecond or so, and more if a worker has to wake up. A task's hop_offload of a function
+ * that has always cost less runs it on the loop's own thread instead, as a job there: on that thread's stack, serially,
+ * and with no worker's index. Functions that ask for the index, or compute in parallel, always travel, and so does any
+ * function with .place = HOP_POOL.
  */
 #ifndef HOP_OFFLOAD_H
 #define HOP_OFFLOAD_H
@@ -14,7 +19,8 @@ extern "C" {
 #endif
 
 /*
- * Runs fn(arg) on a worker and returns what it returned. No frame moves: the caller waits at home.
+ * Runs fn(arg) as a job and returns what it returned: on a worker, or at once if the trip would cost more than the job
+ * (see above). No frame moves: the caller waits at home.
  * Context: task (suspends), plain thread (blocks); in a job or on a worker fn runs in place; callback: -EWOULDBLOCK.
  * Owns: arg stays the caller's; fn has ended, or will never start, when this returns.
  * Errors: what fn returned; -EINVAL (null fn), -ENODEV (no runtime), -ESHUTDOWN, -EWOULDBLOCK; -ECANCELED or -ETIMEDOUT
@@ -23,7 +29,7 @@ extern "C" {
 HOP_API int hop_offload(hop_fn *fn, void *arg);
 
 typedef enum hop_offload_place {
-    HOP_ANYWHERE = 0, /* where it is done soonest */
+    HOP_ANYWHERE = 0, /* where it is done soonest: see above */
     HOP_POOL          /* always a trip to the pool */
 } hop_offload_place;
 

@@ -116,7 +116,7 @@ enum hop_place {
     HOP_LOOP,        /* a task at home, on its loop */
     HOP_CALLBACK,    /* on a loop's thread, in a function that hop called, outside of any task */
     HOP_CPU,         /* a task on a worker: hop_on_cpu */
-    HOP_JOB,         /* a job on a worker */
+    HOP_JOB,         /* a job: on a worker, or a short one on its loop's thread */
     HOP_TEAM,        /* inside hop_on_team */
     HOP_BLOCKING     /* inside hop_on_blocking */
 };
@@ -128,7 +128,8 @@ enum hop_place {
 HOP_API enum hop_place hop_here(void);
 
 /*
- * The index of the worker that runs the caller, from 0, or -1; and the number of workers (0 without a runtime).
+ * The index of the worker that runs the caller, from 0, or -1 (also a short job at home: hop/offload.h); and the
+ * number of workers (0 without a runtime).
  * Context: anywhere; never suspends.
  */
 HOP_API int hop_worker_index(void);
@@ -141,6 +142,7 @@ HOP_API int hop_worker_count(void);
 typedef struct hop_stats {
     uint64_t jobs_accepted;  /* offloads, submits and hops taken by the pool */
     uint64_t jobs_completed; /* of these, taken up by a worker and run, or refused by cancellation: at rest, all */
+    uint64_t jobs_at_home;   /* offloads that stayed on their loop, because they cost less than the trip */
     uint64_t steals;
     uint64_t parks;          /* times a worker went to sleep */
     uint64_t team_turns;     /* times the pool entered team mode */

@@ -283,6 +283,8 @@ int hop__loop_new(struct hop__loop **out, struct hop_runtime *rt, int index, str
     loop->executor = (struct hop__executor){
         .ops = &hop__loop_ops, .runtime = rt, .place = HOP_LOOP, .index = index
     };
+    if (!attached) /* an attached base has other things to do than somebody's jobs */
+        loop->executor.costs = &loop->costs;
     if (hooks)
         loop->hooks = *hooks;
     loop->bell = loop->alarm = -1;

@@ -111,6 +111,11 @@ static void ready(struct hop__executor *executor, struct hop__task *t)
     fifo_push(&hop__loop_of(executor)->ready, &t->node);
 }
 
+static bool busy(struct hop__executor *executor)
+{
+    return hop__loop_has_work(hop__loop_of(executor));
+}
+
 static void task_arrives(struct hop__runnable *node)
 {
     struct hop__task *t = hop__task_of_node(node);
@@ -139,7 +144,7 @@ static void disarm(struct hop__executor *executor, struct hop__timer *t)
 }
 
 const struct hop__executor_ops hop__loop_ops = {
-    .enter = enter, .post = post, .ready = ready, .arm = arm, .disarm = disarm,
+    .enter = enter, .post = post, .ready = ready, .busy = busy, .arm = arm, .disarm = disarm,
 };
 
 /* --- a turn --- */
@@ -195,6 +200,7 @@ void hop__loop_turn(struct hop__loop *loop)
 {
     loop->turn_began = hop__now();
     hop__count(&loop->turns);
+    loop->costs.kept = 0;
     hop__loop_wake_up(loop);
     hop__wheel_advance(&loop->wheel, loop->turn_began);
     run_tasks(loop);

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "bridge/cost.h"
 #include "bridge/inbox.h"
 #include "bridge/orphan.h"
 #include "bridge/runtime.h"
@@ -37,6 +38,7 @@ struct hop__loop {
     struct hop__executor executor;
     struct hop__inbox inbox;
     struct hop__loop_hooks hooks;
+    struct hop__costs costs;
     hop__atomic(uint64_t) turns, moderated; /* relaxed: read for statistics only */
     hop__atomic(int) strangers;             /* threads that are about to post, and none of the runtime's own */
 

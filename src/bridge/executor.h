@@ -11,6 +11,7 @@
 #include "bridge/waiter.h"
 #include "bridge/work.h"
 
+struct hop__costs;
 struct hop__task;
 struct hop__executor;
 
@@ -37,6 +38,9 @@ struct hop__executor_ops {
     /* Loops only, on the loop's thread: the task goes on in a later turn. */
     void (*ready)(struct hop__executor *, struct hop__task *);
 
+    /* Loops only, on the loop's thread: more than the running task wants to run. */
+    bool (*busy)(struct hop__executor *);
+
     /* Loops only, on the loop's thread. */
     void (*arm)(struct hop__executor *, struct hop__timer *, hop_ns when);
     void (*disarm)(struct hop__executor *, struct hop__timer *);
@@ -47,6 +51,7 @@ struct hop__executor {
     struct hop_runtime *runtime;
     enum hop_place place; /* what hop_here() says of a task that runs here */
     int index;            /* of loops and workers */
+    struct hop__costs *costs; /* loops with a thread of ours: short jobs may stay */
 };
 
 #endif

@@ -8,10 +8,10 @@
 #include "bridge/runtime.h"
 #include "bridge/task.h"
 
-/* The caller is on a thread of the team: computing happens right here. */
+/* The caller is on a thread of the team, or in a job that stayed at home: computing happens right here. */
 static inline bool hop__computes_here(const struct hop__thread *self)
 {
-    return self->worker || (self->executor && self->executor->place == HOP_TEAM);
+    return self->worker || self->at_home || (self->executor && self->executor->place == HOP_TEAM);
 }
 
 /* Runs fn as a job on this thread of the team, also if a task is what runs here. */

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "bridge/orphan.h"
+#include "bridge/offload.h"
 #include "bridge/runtime.h"
 
 /* The struct sits at the top of its own stack, so that a small idle task costs one page. */
@@ -28,6 +29,16 @@ static struct hop__task *task_on(struct hop__stack stack)
     uintptr_t top = (uintptr_t)stack.low + HOP__GUARD_BYTES + stack.bytes;
 
     return (struct hop__task *)((top - sizeof(struct hop__task) - sizeof(void *)) & ~(uintptr_t)63);
+}
+
+static void run_errand(struct hop__thread *self)
+{
+    struct hop__errand *e = self->errand;
+
+    self->errand = NULL;
+    self->at_home = true;
+    e->result = hop__job_call(e->fn, e->arg);
+    self->at_home = false;
 }
 
 void hop__task_run(struct hop__task *t)
@@ -40,6 +51,10 @@ void hop__task_run(struct hop__task *t)
     t->here = self->executor;
     hop__store(&t->seen_at, (int)t->here->place, relaxed);
     hop__context_switch(&self->scheduler, &t->context);
+    while (__builtin_expect(self->errand != NULL, 0)) {
+        run_errand(self);
+        hop__context_switch(&self->scheduler, &t->context);
+    }
     self->task = NULL;
     self->stack_of = NULL;
     if (self->after) {
@@ -54,6 +69,15 @@ void hop__task_run(struct hop__task *t)
 static void switch_out(struct hop__task *t)
 {
     hop__context_switch(&t->context, &hop__self()->scheduler);
+}
+
+int hop__task_run_errand(struct hop__task *t, hop_fn *fn, void *arg)
+{
+    struct hop__errand e = { .fn = fn, .arg = arg };
+
+    hop__self()->errand = &e;
+    switch_out(t);
+    return e.result;
 }
 
 void hop__task_park(struct hop__task *t)

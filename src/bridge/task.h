@@ -60,6 +60,9 @@ static inline struct hop__task *hop__task_of_node(struct hop__runnable *node)
 /* For executors, in the scheduler context: runs the task until it leaves this thread, then does what it asked for. */
 void hop__task_run(struct hop__task *t);
 
+/* At home: runs fn as a job on the stack of the loop's thread, which may be deeper than the task's. Its result. */
+int hop__task_run_errand(struct hop__task *t, hop_fn *fn, void *arg);
+
 /* For waits, at home on the loop's thread. park: sleeps until ready; may return early. ready: makes it go on. */
 void hop__task_park(struct hop__task *t);
 void hop__task_ready(struct hop__task *t);

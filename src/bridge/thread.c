@@ -51,7 +51,7 @@ enum hop_place hop_here(void)
         return HOP_OUTSIDE;
     if (self->task)
         return self->executor->place;
-    if (self->worker)
+    if (self->worker || self->at_home)
         return HOP_JOB;
     return self->executor->place == HOP_TEAM ? HOP_TEAM : HOP_CALLBACK;
 }

@@ -13,6 +13,13 @@
 
 struct hop__worker;
 
+/* A job that a task has done on the stack of its loop's thread. */
+struct hop__errand {
+    hop_fn *fn;
+    void *arg;
+    int result;
+};
+
 struct hop__thread {
     struct hop__executor *executor; /* whose thread this is; NULL: a plain thread */
     struct hop__task *task;         /* the task that runs here; NULL: a job, a callback, or nothing of ours */
@@ -26,6 +33,9 @@ struct hop__thread {
     struct hop__task *after_task;
     void *after_arg;
     bool visiting;                  /* ... and it will come back to this very thread */
+    struct hop__errand *errand;     /* ... or it only wants this to be done here */
+    bool at_home;                   /* a job runs on its loop's thread */
+    bool as_worker;                 /* the job has asked which worker runs it, or computes in parallel */
 };
 
 extern _Thread_local struct hop__thread hop__thread_self

@@ -27,6 +27,7 @@ struct hop__work {
     struct hop__future *future; /* completed with the result; may be NULL */
     struct hop__scope *scope;   /* told of the result; may be NULL */
     struct hop__cancel cancel;
+    uint64_t *ticks; /* where to write what it cost; may be NULL */
 };
 
 /*

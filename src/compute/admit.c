@@ -67,7 +67,7 @@ static int admit(struct hop__executor *executor, const struct hop__work *work, s
 
 static void enter_any(struct hop__executor *executor, struct hop__task *t)
 {
-    struct hop__work work = { NULL, t, NULL, NULL, { NULL, HOP_FOREVER } };
+    struct hop__work work = { NULL, t, NULL, NULL, { NULL, HOP_FOREVER }, NULL };
 
     admit(executor, &work, &t->admission);
 }

@@ -285,6 +285,7 @@ static int run_loop(void *arg)
     uint64_t each = l.cost ? l.cost->ticks : 0;
     int rc = hop__cancel_check(l.cancel);
 
+    hop__thread_self.as_worker = true;
     if (rc < 0)
         return rc;
     return each && n < (hop__wake_ticks << 8) / each ? run_short(&l, width, (n * each) >> 8) : run_shared(&l, width);

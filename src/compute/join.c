@@ -96,6 +96,7 @@ static struct hop_worker alone = { .limit = INT64_MIN };
 
 struct hop_worker *hop__forker(void)
 {
+    hop__thread_self.as_worker = true;
     return hop__thread_self.worker ? &hop__thread_self.worker->deque : &alone;
 }
 

@@ -108,6 +108,13 @@ void hop__pool_has_threads(struct hop__pool *pool, int n);
 /* Before each team block: undoes what an earlier one may have set in its OpenMP runtime. */
 void hop__team_before_block(struct hop__pool *pool);
 
+/*
+ * For the thread of a loop: OpenMP code there stays serial, instead of stopping the loop for a team of its own that
+ * takes the cores from the pool's. unshun takes what shun returned.
+ */
+int hop__team_shun(void);
+void hop__team_unshun(int threads);
+
 /* Task mode, on the worker's thread: returns when a team block wants the team, or the pool stops. */
 void hop__worker_main(struct hop__worker *w);
 

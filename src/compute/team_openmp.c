@@ -33,6 +33,19 @@ void hop__team_before_block(struct hop__pool *pool)
     omp_set_num_threads(pool->nworkers);
 }
 
+int hop__team_shun(void)
+{
+    int threads = omp_get_max_threads();
+
+    omp_set_num_threads(1);
+    return threads;
+}
+
+void hop__team_unshun(int threads)
+{
+    omp_set_num_threads(threads);
+}
+
 /*
  * libgomp ends its threads by pthread_exit, for which the C library loads libgcc_s, and ends the process if it
  * cannot. So it is loaded while there are descriptors and memory, and stays.

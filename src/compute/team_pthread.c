@@ -40,6 +40,16 @@ void hop__team_before_block(struct hop__pool *pool)
     (void)pool; /* the runtime of the block's regions is not ours */
 }
 
+int hop__team_shun(void)
+{
+    return 0;
+}
+
+void hop__team_unshun(int threads)
+{
+    (void)threads;
+}
+
 static void *member_main(void *arg)
 {
     struct member *m = arg;
