@@ -108,7 +108,95 @@ stop
 
 # --- the driver ---
 
-if command -v python3 >/dev/null; then
+# Its arithmetic, on figures made up.
+check_arithmetic() {
+    PYTHONPATH=$top_srcdir/bench/driver python3 -B - <<'END'
+import plan
+import plot
+import report
+import summary
+
+table = plan.Table("t", "title", "us", plan.LESS, "p", scale=0.5, holds=99)
+ours, slow, fast, failing = (plan.contestant(p, "v", "x") for p in ("hop", "slow", "fast", "failing"))
+bare = plan.contestant("floor", "v", "x", floor=True)
+figures = {
+    "hop/v": [{"p": 30, "rps": 100, "cpus": 1}, {"p": 10, "rps": 100, "cpus": 2}, {"p": 20, "rps": 100, "cpus": 3}],
+    "slow/v": [{"p": 200, "rps": 100}], "fast/v": [{"p": 80, "rps": 100}],
+    "failing/v": [{"p": 4, "rps": 98}], "floor/v": [{"p": 2}],
+}
+rows = summary.rows_of(table, [ours, slow, fast, failing, bare], figures)
+assert [r.key for r in rows] == ["floor/v", "failing/v", "hop/v", "fast/v", "slow/v"], rows
+hop = rows[2]
+assert (hop.median, hop.cpus, hop.ratio) == (10, 2, 0.25), hop
+assert not rows[1].holds and rows[1].ratio == 0.05
+
+targets = [
+    {"table": "t", "hop": ["hop/*"], "against": ["*"], "at_most": 0.25}, # of fast: the failing one does not count
+    {"table": "t", "hop": ["hop/*"], "against": ["slow/*"], "at_most": 0.09},
+    {"table": "t", "hop": ["hop/*"], "against": ["floor/*"], "at_most_plus": 9},
+    {"table": "t", "hop": ["hop/*"], "at_most_value": 9},
+    {"table": "t", "hop": ["none/*"], "at_most_value": 9},
+    {"table": "other", "hop": ["hop/*"], "at_most_value": 9},
+]
+assert [v["met"] for v in summary.verdicts(targets, table, rows)] == [True, False, True, False, None]
+more = plan.Table("t", "title", "1/s", plan.MORE, "p")
+rows = summary.rows_of(more, [ours, slow, fast], figures)
+assert rows[0].key == "slow/v" and rows[2].ratio == 0.1, rows
+target = {"table": "t", "hop": ["hop/*"], "against": ["*"], "at_least": 0.1}
+assert summary.judge(target, more, rows)["met"] is True
+assert summary.judge({**target, "at_least": 0.11}, more, rows)["met"] is False
+assert [report.number(x) for x in (0, 0.5, 12.34, 1234, 12345, 1234567)] == [
+    "0", "0.50", "12.3", "1234", "12.3 k", "1.23 M"]
+assert "slow/v" in plot.svg(more, rows)
+END
+}
+
+# A server that stalls for most of the time is charged for what it held up: half of the requests were due while it
+# slept. A generator that counts from the moment of sending would see four slow ones among many.
+check_schedule() {
+    cat >"$here/stalls.py" <<'END'
+import selectors
+import socket
+import sys
+import time
+
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+wait = selectors.DefaultSelector()
+wait.register(listener, selectors.EVENT_READ)
+stalled = 0
+answered = 0
+while True:
+    for key, _ in wait.select():
+        if key.fileobj is listener:
+            wait.register(listener.accept()[0], selectors.EVENT_READ)
+            continue
+        data = key.fileobj.recv(4096)
+        if not data:
+            wait.unregister(key.fileobj)
+            continue
+        answered += 1
+        if answered == 60:
+            time.sleep(0.5)
+        key.fileobj.sendall(data)
+END
+    serve python3 "$here/stalls.py"
+    "$bench/loadgen" --port "$port" --connections 4 --rate 500 --warmup 0.05 --seconds 0.7 >"$here/out" ||
+        fail "load of a server that stalls failed"
+    stop
+    python3 - "$here/out" <<'END'
+import json
+import sys
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    load = json.load(file)
+assert load["p50_us"] > 20000, load
+assert load["max_us"] > 400000, load
+assert load["starved"] > 0 and abs(load["rps"] * load["seconds"] + load["unanswered"] - 350) < 5, load
+END
+}
+
+check_suites() {
+    local suite
     for suite in core compute async mixed; do
         "$top_srcdir/bench/run" "$suite" --quick --hop-only --build "$top_builddir" --out "$here/results" \
             >"$here/out" || fail "bench/run $suite: $(cat "$here/out")"
@@ -122,6 +210,12 @@ import xml.dom.minidom
 for path in sys.argv[1:]:
     xml.dom.minidom.parse(path)
 END
+}
+
+if command -v python3 >/dev/null; then
+    check_arithmetic || fail "the driver's arithmetic is wrong"
+    check_schedule || fail "latency is not counted from the scheduled time"
+    check_suites
 else
     echo "no python3: the driver was not tested"
 fi

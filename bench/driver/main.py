@@ -167,36 +167,44 @@ def notes_of(figures):
     return sorted(notes)
 
 
+class Report:
+    """The tables of a course: for a terminal, in Markdown, and as plots."""
+
+    def __init__(self, course, targets):
+        self.shown, self.markdown, self.plots, self.verdicts = [], [], {}, []
+        for group in course.groups:
+            for table in group.tables:
+                rows = summary.rows_of(table, group.contestants, course.figures[group.name])
+                if rows:
+                    self.add(table, rows, summary.verdicts(targets, table, rows))
+
+    def add(self, table, rows, verdicts):
+        chart = plot.svg(table, rows)
+        name = table.name + ".svg" if chart else ""
+        if chart:
+            self.plots[name] = chart
+        self.verdicts += verdicts
+        self.shown.append(report.terminal_table(table, rows, verdicts))
+        self.markdown.append(report.markdown_table(table, rows, verdicts, name))
+
+
 def write_results(course, facts, missing, o):
-    os.makedirs(o.out, exist_ok=True)
-    targets = summary.read_targets(os.path.join(BENCH, "targets.json"))
+    tables = Report(course, summary.read_targets(os.path.join(BENCH, "targets.json")))
     words = machine.in_words(facts) + probe_of(course.figures)
-    parts, judged = [f"# {o.suite}", "", words, ""], []
-    parts += [f"{note}\n" for note in notes_of(course.figures)]
-    parts += [f"Left out: {what}: {why}.\n" for what, why in missing.items()]
-    parts += [f"Failed: {what}: {why}.\n" for what, why in course.failures.items()]
-    for group in course.groups:
-        for table in group.tables:
-            rows = summary.rows_of(table, group.contestants, course.figures[group.name])
-            if not rows:
-                continue
-            verdicts = summary.verdicts(targets, table, rows)
-            judged += verdicts
-            print(report.terminal_table(table, rows, verdicts))
-            chart = plot.svg(table, rows)
-            if chart:
-                with open(os.path.join(o.out, table.name + ".svg"), "w", encoding="utf-8") as file:
-                    file.write(chart)
-            parts.append(report.markdown_table(table, rows, verdicts, chart and table.name + ".svg"))
-    with open(os.path.join(o.out, o.suite + ".md"), "w", encoding="utf-8") as file:
-        file.write("\n".join(parts))
-    with open(os.path.join(o.out, o.suite + ".json"), "w", encoding="utf-8") as file:
-        json.dump({"machine": facts, "rounds": o.rounds, "quick": o.quick, "missing": missing,
-                   "failures": course.failures, "targets": judged, "figures": course.figures}, file, indent=1)
-        file.write("\n")
-    print(f"\n{words}")
+    notes = notes_of(course.figures)
+    notes += [f"Left out: {what}: {why}." for what, why in missing.items()]
+    notes += [f"Failed: {what}: {why}." for what, why in course.failures.items()]
+    everything = {"machine": facts, "rounds": o.rounds, "quick": o.quick, "notes": notes, "targets": tables.verdicts,
+                  "figures": course.figures}
+    os.makedirs(o.out, exist_ok=True)
+    files = {**tables.plots, o.suite + ".json": json.dumps(everything, indent=1) + "\n",
+             o.suite + ".md": "\n\n".join([f"# {o.suite}", words, *notes, *tables.markdown])}
+    for name, content in files.items():
+        with open(os.path.join(o.out, name), "w", encoding="utf-8") as file:
+            file.write(content)
+    print("\n".join([*tables.shown, "", words, *notes]))
     print(f"\nwritten: {os.path.join(o.out, o.suite)}.md, .json, and a .svg for each table")
-    return judged
+    return tables.verdicts
 
 
 def use_two_cpus():

@@ -34,6 +34,7 @@ class Table:
     better: str = LESS
     field: str = "median"  # of the program's JSON line
     only: str = ""  # contestants whose variant ends so
+    scale: float = 1  # from the program's unit to the table's
     holds: float = 0  # a peer whose "rps" is below this fails the workload and is not compared with
 
 
@@ -208,7 +209,7 @@ def timers():
              contestant("libevent", "heap", "peer-libevent", "timers", "heap", n)]
     return Group("timers", ("async",), runs, [
         Table("timers", "100,000 timers due between 1 s and 2 s: CPU time", "s"),
-        Table("timers_late", "The same: how late they fire, 99th percentile", "us", field="late_p99_us")])
+        Table("timers_late", "The same: how late they fire, 99th percentile", "ms", field="late_p99_us", scale=1e-3)])
 
 
 def echo_tcp():
@@ -226,6 +227,18 @@ def echo_tcp():
         kind="server", load=("--connections", "50"), load_cpu=1, seconds=3)
 
 
+MIXED_LOAD = ("--connections", "32", "--heavy", "4", "--rate", str(MIXED_RATE))
+
+
+def mixed_tables(name, title, holds=0):
+    return [
+        Table(name + "_p99", f"{title}: light requests, 99th percentile", "us", field="p99_us", holds=holds),
+        Table(name + "_heavy", f"{title}: heavy requests", "1/s", MORE, "heavy_rps", holds=holds),
+        Table(name + "_heavy_p99", f"{title}: heavy requests, 99th percentile", "ms", field="heavy_p99_us", scale=1e-3,
+              holds=holds),
+        Table(name + "_rps", f"{title}: light requests answered, of 20,000/s", "1/s", MORE, "rps")]
+
+
 def mixed(cgroup, suffix, title, peers):
     runs = hop("mixed", "loop", "job")
     runs += tokio("mixed", *(v for v in ("ct-rayon", "mt2-rayon", "mt2-blocking", "mt2-inline") if v in peers))
@@ -235,15 +248,20 @@ def mixed(cgroup, suffix, title, peers):
         runs += [contestant("asio", "pool2", "peer-asio", "mixed", "pool2")]
     if "go" in peers:
         runs += [contestant("go", "p2", "peer-go", "mixed", "goroutine", GOMAXPROCS="2")]
-    name, holds = "mixed" + suffix, 0.99 * MIXED_RATE
-    load = ("--connections", "32", "--heavy", "4", "--rate", str(MIXED_RATE))
-    return Group(name, ("mixed",), runs, [
-        Table(name + "_p99", f"{title}: light requests, 99th percentile", "us", field="p99_us", holds=holds),
-        Table(name + "_heavy", f"{title}: heavy requests", "1/s", MORE, "heavy_rps", holds=holds),
-        Table(name + "_heavy_p99", f"{title}: heavy requests, 99th percentile", "us", field="heavy_p99_us",
-              holds=holds),
-        Table(name + "_rps", f"{title}: light requests answered, of 20,000/s", "1/s", MORE, "rps")],
-        kind="server", load=load, cgroup=cgroup, seconds=4)
+    name = "mixed" + suffix
+    return Group(name, ("mixed",), runs, mixed_tables(name, title, 0.99 * MIXED_RATE), kind="server", load=MIXED_LOAD,
+                 cgroup=cgroup, seconds=4)
+
+
+def parts(cgroup, suffix, title):
+    """hop alone, with each part of its quality of service switched off in turn."""
+    runs = [contestant("hop", name, "hop-bench", "mixed", "loop", *options) for name, options in (
+        ("all parts", ()), ("mild workers", ("--qos", "mild")), ("no moderation", ("--moderate", "0")),
+        ("no spinning", ("--no-spin",)), ("ordinary workers and no moderation", ("--qos", "off")),
+        ("no part", ("--qos", "off", "--no-spin")))]
+    name = "parts" + suffix
+    return Group(name, ("parts",), runs, mixed_tables(name, title), kind="server", load=MIXED_LOAD, cgroup=cgroup,
+                 seconds=4)
 
 
 def pgz():
@@ -261,10 +279,10 @@ def groups():
         offload_throughput("empty", "Empty jobs, 256 outstanding"),
         fork_join(),
         parallel_overhead(),
-        parallel_work("balanced", 2000000, "2 M iterations of two roots", ("static", "guided", "dynamic64")),
+        parallel_work("balanced", 10000000, "10 M iterations of two roots", ("static", "guided", "dynamic64")),
         parallel_work("skewed", 20000, "20,000 iterations, number i costs i/10 rounds of the chain",
                       ("static", "dynamic", "guided")),
-        parallel_work("reduce", 10000000, "Sum of 10 M doubles", ("static",)),
+        parallel_work("reduce", 20000000, "Sum of 20 M doubles", ("static",)),
         team_overhead(),
         spawn_join(),
         ping_pong(),
@@ -277,11 +295,13 @@ def groups():
         mixed("shared", "_shared", "mixed, in a cgroup with a neighbour",
               ("ct-rayon", "mt2-blocking", "libuv", "asio")),
         mixed("1.5", "_quota", "mixed, under a quota of 1.5 CPUs", ("ct-rayon", "mt2-blocking", "libuv", "asio")),
+        parts("own", "", "mixed, hop without its parts, in a cgroup of its own"),
+        parts("1.5", "_quota", "mixed, hop without its parts, under a quota of 1.5 CPUs"),
         pgz(),
     ]
 
 
-SUITES = ("core", "compute", "async", "mixed")
+SUITES = ("core", "compute", "async", "mixed", "parts")
 
 
 def of_suite(suite):

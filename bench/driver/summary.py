@@ -44,7 +44,8 @@ def rows_of(table, contestants, figures):
             continue
         cpus = [f["cpus"] for f in had if "cpus" in f]
         rates = [f["rps"] for f in had if "rps" in f]
-        rows.append(Row(c.key, kind_of(c), [f[table.field] for f in had], statistics.median(cpus) if cpus else None,
+        values = [f[table.field] * table.scale for f in had]
+        rows.append(Row(c.key, kind_of(c), values, statistics.median(cpus) if cpus else None,
                         not table.holds or not rates or statistics.median(rates) >= table.holds))
     best = best_peer(table, rows)
     for row in rows:
