@@ -348,21 +348,25 @@ END_TEST
 
 enum { QUEUED = 60, ROOM = 24 };
 
-/* Connects all; then does as it is told: a round with the clients below a number, or a close of those below it. */
+/*
+ * Connects all when it is told to; then each word has two numbers: the clients below the first leave, and the others
+ * below the second talk, one after the other.
+ */
 static void queue_up(const struct clients *c, int hears, int tells)
 {
     int fds[QUEUED], first = 0, i, round = 0, word;
 
+    hear(hears);
     for (i = 0; i < QUEUED; i++)
         fds[i] = connect_client(i * HOSTS, c->ports);
     tell(tells, 1);
     while ((word = hear(hears)) >= 0) {
         for (; first < word >> 8; first++)
             close(fds[first]);
-        for (i = first; i < (word & 255); i++)
+        for (i = first; i < (word & 255); i++) {
             say_to_server(fds[i], 'e', i, round);
-        for (i = first; i < (word & 255); i++)
             hear_from_server(fds[i], i, round);
+        }
         round++;
         tell(tells, round);
     }
@@ -476,13 +480,15 @@ static int meet_the_queue(void *arg)
     must_eq(hop_scope_open(&served), 0);
     limit.listener = listen_on(0, &c->ports[0]);
     start_clients(c, queue_up);
-    must_eq(hear_clients(c), 1);
     next_free = dup(limit.listener);
     must_eq(close(next_free), 0);
     must_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
     now = (struct rlimit){ (rlim_t)next_free + ROOM, was.rlim_max };
     must_eq(setrlimit(RLIMIT_NOFILE, &now), 0);
     must_eq(hop_spawn(&served, accept_at_the_limit, &served, NULL), 0);
+    must_eq(hop_yield(), 0); /* it waits for the first: the loop has the listener registered */
+    tell_clients(c, 0);
+    must_eq(hear_clients(c), 1);
     for (;;) {
         wait_until_full(gone);
         if (tally.accepted == QUEUED)
