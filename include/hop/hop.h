@@ -25,7 +25,8 @@
  * Limits: the lines run in another thread, so gettid(), pthread_self() and thread-local variables differ inside. A
  * compiler may keep the address of a thread-local across the hop: in an executable on x86-64 it does not, in a shared
  * library compile with -mtls-dialect=gnu2 or use hop_offload, where no frame moves. A pthread mutex must be unlocked on
- * the side of the hop where it was locked.
+ * the side of the hop where it was locked. clang asks for the thread's OpenMP number once a function: a region with a
+ * num_threads or proc_bind clause belongs in a function that does not hop, or the clause is lost.
  */
 #ifndef HOP_HOP_H
 #define HOP_HOP_H
