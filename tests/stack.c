@@ -85,6 +85,52 @@ START_TEST(stack_overflow_on_a_worker_is_reported)
 }
 END_TEST
 
+/* A short job that stays at home runs on the stack of the loop's thread. */
+static int short_until(void *arg)
+{
+    return atomic_load((atomic_int *)arg) ? without_end(NULL) : 0;
+}
+
+static int overflow_at_home(void *arg)
+{
+    atomic_int deep = 0;
+    hop_stats stats;
+
+    (void)arg;
+    do {
+        must_eq(hop_offload(short_until, &deep), 0);
+        must_eq(hop_stats_read(&stats), 0);
+    } while (!stats.jobs_at_home);
+    atomic_store(&deep, 1);
+    return hop_offload(short_until, &deep);
+}
+
+static int spawn_overflow_at_home(void *arg)
+{
+    hop_scope scope;
+
+    (void)arg;
+    must_eq(hop_scope_open(&scope), 0);
+    must_eq(hop_spawn(&scope, overflow_at_home, NULL, HOP_TASK(.loop = 2)), 0);
+    return hop_scope_close(&scope);
+}
+
+static void run_overflow_at_home(void)
+{
+    hop_run(spawn_overflow_at_home, NULL, &(hop_config){ .loops = 2 });
+}
+
+START_TEST(stack_overflow_at_home_is_reported)
+{
+    char text[4096];
+    int status = in_a_child(run_overflow_at_home, text, sizeof text);
+
+    must(WIFSIGNALED(status));
+    must_eq(WTERMSIG(status), SIGSEGV);
+    ck_assert_ptr_nonnull(strstr(text, "stack overflow in a job"));
+}
+END_TEST
+
 /* --- recursion through hop_join, wherever it can run --- */
 
 enum { DEPTH = 100000, SMALL_DEPTH = 100, LARGE_FRAME = 32 * 1024 };
@@ -398,7 +444,8 @@ int main(void)
         threads_that_a_region_ends_leave_nothing,
 #endif
         watched ? NULL : stacks_given_back_in_any_order,
-        stack_overflow_is_reported, stack_overflow_on_a_worker_is_reported, recursion_is_right_or_reported,
+        stack_overflow_is_reported, stack_overflow_on_a_worker_is_reported, stack_overflow_at_home_is_reported,
+        recursion_is_right_or_reported,
         large_frames_do_not_step_over_the_guard, NULL
     };
 

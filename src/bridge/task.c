@@ -34,11 +34,14 @@ static struct hop__task *task_on(struct hop__stack stack)
 static void run_errand(struct hop__thread *self)
 {
     struct hop__errand *e = self->errand;
+    struct hop__task *t = self->stack_of;
 
     self->errand = NULL;
+    self->stack_of = NULL;
     self->at_home = true;
     e->result = hop__job_call(e->fn, e->arg);
     self->at_home = false;
+    self->stack_of = t;
 }
 
 void hop__task_run(struct hop__task *t)
