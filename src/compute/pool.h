@@ -70,6 +70,7 @@ struct hop__pool {
     hop__atomic(int) active __attribute__((aligned(HOP__CACHE_LINE))); /* workers below this number compute */
     hop__atomic(int) stop;
     hop__atomic(uint32_t) unseated; /* futex: workers that have not begun for the first time */
+    hop__atomic(int) gone; /* workers that have left their seats; relaxed: the region's barriers order it */
 
     /* Team mode. */
     struct hop__inbox team_inbox;
@@ -97,7 +98,8 @@ int hop__team_prepare(int nworkers);
 
 /*
  * Team providers (team_openmp.c, team_pthread.c), on the owner's thread: run hop__worker_main on every worker's thread,
- * then a team turn, and so on until the pool stops.
+ * then a team turn, and so on until all workers are gone: some may have left for a team turn just before the pool
+ * stopped, and come once more to leave their seats.
  */
 void hop__team_run(struct hop__pool *pool);
 const char *hop__team_provider(void);

@@ -112,7 +112,8 @@ void hop__team_run(struct hop__pool *pool)
 {
     hop__team_before_block(pool);
     hop__pool_has_threads(pool, threads_of_region(pool->nworkers));
-    while (!hop__load(&pool->stop, acquire)) {
+    while (hop__load(&pool->gone, relaxed) < pool->nworkers) {
+        hop__store(&pool->gone, 0, relaxed);
         hop__team_before_block(pool); /* the region's jobs inherit it */
 #pragma omp parallel num_threads(pool->nworkers)
         hop__worker_main(&pool->workers[omp_get_thread_num()]);

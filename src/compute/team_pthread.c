@@ -92,7 +92,8 @@ void hop__team_run(struct hop__pool *pool)
     do {
         hop__worker_main(&pool->workers[0]);
         pthread_barrier_wait(&team.barrier);
-        team.over = hop__load(&pool->stop, acquire);
+        team.over = hop__load(&pool->gone, relaxed) == n;
+        hop__store(&pool->gone, 0, relaxed);
         if (!team.over)
             hop__pool_team_turn(pool);
         pthread_barrier_wait(&team.barrier);

@@ -290,6 +290,7 @@ static void leave_seat(struct hop__worker *w)
     hop__qos_restore(&w->saved);
     hop__thread_leave();
     seat = NULL;
+    hop__fetch_add(&w->pool->gone, 1, relaxed);
 }
 
 static void begin_task_mode(struct hop__worker *w)
