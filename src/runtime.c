@@ -41,9 +41,17 @@ static void forget_in_child(void)
     hop__fd_orphan_begins();
 }
 
-static void watch_forks(void)
+static int watch_forks(void)
 {
-    pthread_atfork(NULL, NULL, forget_in_child);
+    static bool watched; /* under the lock */
+    int rc = 0;
+
+    pthread_mutex_lock(&list_lock);
+    if (!watched)
+        rc = -pthread_atfork(NULL, NULL, forget_in_child);
+    watched = !rc;
+    pthread_mutex_unlock(&list_lock);
+    return rc;
 }
 
 static bool is_live(struct hop_runtime *rt)
@@ -234,14 +242,14 @@ static int add_loop(struct hop__house *h, int i, bool lend)
 /* lend: the caller will turn the first loop. */
 static int build(struct hop__house **out, const hop_config *config, bool lend)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct hop__house *h;
     struct hop_runtime *rt;
     int i, rc = config ? check(config) : 0;
 
+    if (!rc)
+        rc = watch_forks();
     if (rc < 0)
         return rc;
-    pthread_once(&once, watch_forks);
     h = calloc(1, sizeof *h);
     if (!h)
         return -ENOMEM;
