@@ -27,10 +27,15 @@ static long membarrier(int command)
     return syscall(SYS_membarrier, command, 0, 0);
 }
 
-/* Who was granted it at the start relies on it: a filter that comes later must leave it alone. */
+/*
+ * It stands for a fence, so it must happen. The kernel may lack the memory for a list of CPUs for a moment. Who was
+ * granted it at the start relies on it: a filter that comes later must leave it alone.
+ */
 void hop__membarrier(void)
 {
-    if (__builtin_expect(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) < 0, 0)) {
+    while (__builtin_expect(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) < 0, 0)) {
+        if (errno == ENOMEM)
+            continue;
         fprintf(stderr, "hop: membarrier is refused now, and was not at the start (a seccomp filter?): allow it\n");
         abort();
     }
