@@ -376,11 +376,11 @@ int hop_close(int fd)
 {
     int class = hop__fd_class(fd), rc = 0;
 
-    if (class < 0)
+    if (class == -EBADF)
         return class;
-    if (class != HOP__FD_FILE)
+    if (class == HOP__FD_STREAM)
         return hop__fd_close(fd);
-    hop_on_blocking /* it may have to write */
+    hop_on_blocking /* a file, or what does not tell what it is: it may have to write */
         rc = hop__fd_close(fd);
     return rc;
 }
