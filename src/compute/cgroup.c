@@ -274,11 +274,14 @@ static bool machine_related(struct family *f)
     bool all = dir != NULL;
     struct dirent *entry;
 
+    errno = 0;
     while (all && (entry = readdir(dir))) {
         int pid = atoi(entry->d_name);
 
         all = pid <= 0 || is_related(f, pid);
+        errno = 0;
     }
+    all = all && !errno; /* the list was read to its end */
     if (dir)
         closedir(dir);
     return all && f->kernel_seen;
