@@ -165,11 +165,13 @@ static int resolve_name(const struct hop__address *a, struct addrinfo **list)
 static int find_v6(const struct hop__address *a, struct hop__places *out)
 {
     struct addrinfo *list;
+    int rc;
 
     if (inet_pton(AF_INET6, a->host, &out->one.v6.sin6_addr) == 1)
         return 0;
-    if (!strchr(a->host, '%') || ask_resolver(a, AI_NUMERICHOST, &list) < 0)
-        return -EINVAL;
+    rc = strchr(a->host, '%') ? ask_resolver(a, AI_NUMERICHOST, &list) : -EINVAL;
+    if (rc < 0)
+        return rc == -ENOENT ? -EINVAL : rc;
     if (list->ai_family == AF_INET6)
         out->one.v6 = *(const struct sockaddr_in6 *)(const void *)list->ai_addr;
     freeaddrinfo(list);
