@@ -162,11 +162,11 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 int hop__loop_poll(struct hop__loop *loop, hop_ns timeout)
 {
     struct timeval at = { (time_t)(timeout / HOP_SEC), (suseconds_t)(timeout % HOP_SEC / HOP_US) };
-    int rc;
+    int flags = EVLOOP_ONCE, rc;
 
     if (!loop->turn_due && event_add(loop->turn_event, &at) < 0)
-        return -ENOMEM;
-    rc = event_base_loop(loop->base, EVLOOP_ONCE);
+        flags |= EVLOOP_NONBLOCK; /* nothing would end a sleep in time */
+    rc = event_base_loop(loop->base, flags);
     if (!loop->turn_due)
         event_del(loop->turn_event);
     return rc < 0 ? -EDEADLK : 0;
