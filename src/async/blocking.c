@@ -7,7 +7,10 @@
  * threads of the lane alone, which have the ordinary policy and affinity of the thread that made the lane; a loop or
  * a worker would hand its own on. A thread that has waited for KEEP_ALIVE leaves, unless it is the last that waits.
  * The first one is started with the lane, so that the lane always has a thread and no task is ever refused; if more
- * cannot be had, the queue waits.
+ * cannot be had, the queue waits. But it may wait for a thread that blocks on what a task of the queue would do: so a
+ * successor that could not be started is tried again while tasks wait, by the loop of the task that came, for the
+ * threads of the lane are all away. (That loop outlives the attempt: the task has to come home to it first, and the
+ * timer of a loop that has stopped never fires.)
  *
  * A task that leaves to wait, or for another block, will come back to the very thread (self->visiting), by that
  * thread's own executor, its seat. The thread keeps its place free meanwhile: it runs nothing else, since what it ran
@@ -24,6 +27,7 @@
 #include "bridge/park.h"
 
 static const hop_ns keep_alive = 5 * HOP_SEC;
+static const hop_ns try_again = 10 * HOP_MS; /* to start a thread, while tasks wait for one */
 
 struct seat {
     struct hop__executor executor; /* the first member: where a task that is away comes back to */
@@ -42,6 +46,10 @@ struct hop__lane {
     pthread_cond_t gone;  /* a thread left */
     struct hop__runnable *first, **last;
     int waiting;          /* threads */
+    bool thin;            /* the last successor could not be started */
+    bool helping;         /* a loop looks after that: helper is posted, or again is armed */
+    struct hop__runnable helper;
+    struct hop__timer again;
     bool stopping;
     struct seat *ended;   /* the last thread that left, to be joined by the next */
 };
@@ -125,6 +133,40 @@ static void ensure_successor(struct hop__lane *lane)
     pthread_mutex_lock(&lane->lock);
     if (rc < 0)
         hop__fetch_sub(&lane->threads, 1, relaxed);
+    lane->thin = rc < 0;
+}
+
+/* On a loop. */
+static void help(struct hop__lane *lane)
+{
+    struct hop__executor *loop = hop__self()->executor;
+
+    pthread_mutex_lock(&lane->lock);
+    if (lane->first)
+        ensure_successor(lane);
+    lane->helping = lane->first && lane->thin && !lane->waiting;
+    if (lane->helping)
+        loop->ops->arm(loop, &lane->again, hop__after(hop__now(), try_again));
+    pthread_mutex_unlock(&lane->lock);
+}
+
+static void helper_arrives(struct hop__runnable *node)
+{
+    help((struct hop__lane *)((char *)node - offsetof(struct hop__lane, helper)));
+}
+
+static void time_to_help(struct hop__timer *timer)
+{
+    help((struct hop__lane *)((char *)timer - offsetof(struct hop__lane, again)));
+}
+
+/* Under the lock: until it is given up the task keeps its loop. */
+static void call_for_help(struct hop__lane *lane, struct hop__executor *loop)
+{
+    if (!lane->thin || lane->waiting || lane->helping)
+        return;
+    lane->helping = true;
+    loop->ops->post(loop, &lane->helper);
 }
 
 static void enter(struct hop__executor *executor, struct hop__task *t)
@@ -136,6 +178,7 @@ static void enter(struct hop__executor *executor, struct hop__task *t)
     *lane->last = &t->node;
     lane->last = &t->node.next;
     pthread_cond_signal(&lane->work);
+    call_for_help(lane, t->home);
     pthread_mutex_unlock(&lane->lock);
 }
 
@@ -216,6 +259,8 @@ int hop__lane_new(struct hop__lane **out, struct hop_runtime *runtime)
     lane->executor = (struct hop__executor){ .ops = &lane_ops, .runtime = runtime, .place = HOP_BLOCKING };
     lane->most = runtime->config.blocking_threads > 0 ? runtime->config.blocking_threads : 1;
     lane->last = &lane->first;
+    lane->helper.run = helper_arrives;
+    lane->again.fire = time_to_help;
     pthread_mutex_init(&lane->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
