@@ -198,17 +198,47 @@ static char *own_stack_low(void)
     return low;
 }
 
+/*
+ * Alternate stacks that the kernel would not unmap (stack.c says when that is), for the next threads. The first word
+ * links to the next.
+ */
+static pthread_mutex_t spares_lock = PTHREAD_MUTEX_INITIALIZER;
+static char *spares;
+
+static char *get_alternate(void)
+{
+    char *p;
+
+    pthread_mutex_lock(&spares_lock);
+    p = spares;
+    if (p)
+        memcpy(&spares, p, sizeof spares);
+    pthread_mutex_unlock(&spares_lock);
+    if (p)
+        return p;
+    p = mmap(NULL, ALTERNATE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void put_alternate(char *p)
+{
+    if (!munmap(p, ALTERNATE_BYTES))
+        return;
+    pthread_mutex_lock(&spares_lock);
+    memcpy(p, &spares, sizeof spares);
+    spares = p;
+    pthread_mutex_unlock(&spares_lock);
+}
+
 void hop__overflow_stack_open(void)
 {
     stack_t stack;
 
     if (alternate || (!sigaltstack(NULL, &stack) && !(stack.ss_flags & SS_DISABLE)))
         return;
-    alternate = mmap(NULL, ALTERNATE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (alternate == MAP_FAILED) {
-        alternate = NULL;
+    alternate = get_alternate();
+    if (!alternate)
         return;
-    }
     memset(&stack, 0, sizeof stack);
     stack.ss_sp = alternate;
     stack.ss_size = ALTERNATE_BYTES;
@@ -241,7 +271,7 @@ void hop__overflow_stack_close(void)
     memset(&off, 0, sizeof off);
     off.ss_flags = SS_DISABLE;
     sigaltstack(&off, NULL);
-    munmap(alternate, ALTERNATE_BYTES);
+    put_alternate(alternate);
     alternate = NULL;
     if (thread_ends_tells)
         pthread_setspecific(thread_ends, NULL);
