@@ -125,7 +125,7 @@ def offload_throughput(job, title):
 
 
 def fork_join():
-    runs = hop("fork_join", "serial", "call1", "call2", n=35)
+    runs = hop("fork_join", "serial", "call1", "call2", "inline1", "inline2", n=35)
     runs += tokio("fork_join", "1", "2", n=35, peer="rayon")
     runs += tokio("fork_join", "serial", n=35, peer="rust")
     runs += tbb("fork_join", "invoke1", "invoke2", "group1", "group2", n=30)
