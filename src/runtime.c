@@ -19,6 +19,7 @@
 #include "async/blocking.h"
 #include "async/fd.h"
 #include "async/loop.h"
+#include "bridge/boundary.h"
 #include "bridge/orphan.h"
 #include "bridge/runtime.h"
 #include "bridge/task.h"
@@ -377,6 +378,7 @@ static int janitor_main(void *arg)
 {
     struct janitor *j = arg;
 
+    HOP__BOUNDARY();
     if (j->main) {
         j->main_result = j->main(j->arg);
         hop__check_returned(hop__self());

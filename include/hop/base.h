@@ -29,6 +29,12 @@ extern "C" {
 /*
  * A task or a job. Returns 0 or a count, or -Exxx. arg is usually a struct in the caller's frame that carries
  * inputs and outputs; it stays the caller's until the task or job has ended.
+ *
+ * It ends by returning. In C++ an exception may be thrown and caught inside, across waits and hops too; one that would
+ * leave it ends the program (std::terminate, with the frames of the throw still there), also if somebody further down
+ * the same stack would catch it: other threads may be at work on the frames between. longjmp may go back to a frame of
+ * the same task or job, but not over a hop's begin or end, nor over a call of hop's. pthread_exit, and a pthread_cancel
+ * of a thread of hop's, end the program. The same holds for all functions that hop calls.
  */
 typedef int hop_fn(void *arg);
 
@@ -63,7 +69,8 @@ HOP_API int hop_version(void);
  *
  * A function that hops goes on in another thread, and compilers keep the address of errno across calls because the C
  * library declares it constant for a thread. So this header points the errno macro at a function without that promise.
- * hop's own calls return -Exxx and leave errno alone.
+ * hop's own calls return -Exxx; what they leave in errno means nothing, and after a wait or a hop it is what others
+ * left there: it is the thread's, not the task's.
  * Context: anywhere, signal handlers too.
  */
 HOP_API int *hop_errno_location(void);

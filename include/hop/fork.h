@@ -29,7 +29,8 @@
  *     }
  *
  * hop_join is the same in one call. Everything here is for jobs, on the worker that the handle stands for; what was
- * forked last is taken back first, and before the function returns. <hop.h> does not include this header.
+ * forked last is taken back first, and before the function returns. Nothing else may leave the function in between, no
+ * longjmp and no C++ exception: the half is in its frame. <hop.h> does not include this header.
  */
 #ifndef HOP_FORK_H
 #define HOP_FORK_H

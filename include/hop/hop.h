@@ -19,8 +19,8 @@
  * (hop_config.blocking_threads) wait for tasks that need the lane themselves, none goes on.
  *
  * A block ends exactly once however it is left: at its end, or by return, break or goto. break leaves the block, not a
- * loop around it; where that matters use the begin and end functions. Do not leave a block by longjmp, nor end the
- * thread inside it.
+ * loop around it; where that matters use the begin and end functions. A C++ exception may leave it too: the handler
+ * runs where the task came from. Do not leave a block by longjmp, nor end the thread inside it.
  *
  * Limits: the lines run in another thread, so gettid(), pthread_self() and thread-local variables differ inside. A
  * compiler may keep the address of a thread-local across the hop: in an executable on x86-64 it does not, in a shared

@@ -12,6 +12,7 @@
 hop__machine_switch:            /* (void **save, void *load) */
     .cfi_startproc
     sub sp, sp, #160
+    .cfi_def_cfa_offset 160
     stp x19, x20, [sp, #0]
     stp x21, x22, [sp, #16]
     stp x23, x24, [sp, #32]
@@ -22,9 +23,29 @@ hop__machine_switch:            /* (void **save, void *load) */
     stp d10, d11, [sp, #112]
     stp d12, d13, [sp, #128]
     stp d14, d15, [sp, #144]
+    .cfi_rel_offset x19, 0
+    .cfi_rel_offset x20, 8
+    .cfi_rel_offset x21, 16
+    .cfi_rel_offset x22, 24
+    .cfi_rel_offset x23, 32
+    .cfi_rel_offset x24, 40
+    .cfi_rel_offset x25, 48
+    .cfi_rel_offset x26, 56
+    .cfi_rel_offset x27, 64
+    .cfi_rel_offset x28, 72
+    .cfi_rel_offset x29, 80
+    .cfi_rel_offset x30, 88
+    .cfi_rel_offset d8, 96
+    .cfi_rel_offset d9, 104
+    .cfi_rel_offset d10, 112
+    .cfi_rel_offset d11, 120
+    .cfi_rel_offset d12, 128
+    .cfi_rel_offset d13, 136
+    .cfi_rel_offset d14, 144
+    .cfi_rel_offset d15, 152
     mov x9, sp
     str x9, [x0]
-    mov sp, x1
+    mov sp, x1                  /* the other stack looks the same from here */
     ldp x19, x20, [sp, #0]
     ldp x21, x22, [sp, #16]
     ldp x23, x24, [sp, #32]
@@ -36,6 +57,27 @@ hop__machine_switch:            /* (void **save, void *load) */
     ldp d12, d13, [sp, #128]
     ldp d14, d15, [sp, #144]
     add sp, sp, #160
+    .cfi_def_cfa_offset 0
+    .cfi_restore x19
+    .cfi_restore x20
+    .cfi_restore x21
+    .cfi_restore x22
+    .cfi_restore x23
+    .cfi_restore x24
+    .cfi_restore x25
+    .cfi_restore x26
+    .cfi_restore x27
+    .cfi_restore x28
+    .cfi_restore x29
+    .cfi_restore x30
+    .cfi_restore d8
+    .cfi_restore d9
+    .cfi_restore d10
+    .cfi_restore d11
+    .cfi_restore d12
+    .cfi_restore d13
+    .cfi_restore d14
+    .cfi_restore d15
     ret
     .cfi_endproc
     .size hop__machine_switch, .-hop__machine_switch

@@ -7,6 +7,7 @@
 
 #include <hop/offload.h>
 
+#include "bridge/boundary.h"
 #include "bridge/offload.h"
 
 #include "bridge/cost.h"
@@ -21,15 +22,18 @@ int hop__job_call(hop_fn *fn, void *arg)
     struct hop__cancel view;
     int result;
 
-    if (!task)
-        return fn(arg);
-    view = hop__task_cancel_view(task);
-    self->task = NULL; /* a job: it does not wait, so it ends on this thread */
-    hop__store(&self->cancel, &view, relaxed);
+    HOP__BOUNDARY();
+    if (task) {
+        view = hop__task_cancel_view(task);
+        self->task = NULL; /* a job: it does not wait, so it ends on this thread */
+        hop__store(&self->cancel, &view, relaxed);
+    }
     result = fn(arg);
     hop__check_returned(self);
-    hop__store(&self->cancel, NULL, relaxed);
-    self->task = task;
+    if (task) {
+        hop__store(&self->cancel, NULL, relaxed);
+        self->task = task;
+    }
     return result;
 }
 
@@ -38,6 +42,7 @@ void hop__work_run(const struct hop__work *work)
     struct hop__thread *self = hop__self();
     int result = hop__cancel_check(&work->cancel);
 
+    HOP__BOUNDARY();
     if (!result) {
         uint64_t start = work->ticks ? hop__ticks() : 0;
 

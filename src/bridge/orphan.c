@@ -19,6 +19,7 @@ void hop__orphan_begins(void)
     self->executor = NULL;
     self->task = NULL;
     self->worker = NULL;
+    self->at_home = false;
     self->cancel = NULL;
     self->runtime = NULL;
 }

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/boundary.h"
 #include "bridge/orphan.h"
 #include "bridge/offload.h"
 #include "bridge/runtime.h"
@@ -44,6 +45,18 @@ static void run_errand(struct hop__thread *self)
     self->stack_of = t;
 }
 
+/* The thread gets the task's exceptions and the task keeps the thread's, or the other way round. */
+static inline void swap_exceptions(struct hop__thread *self, struct hop__task *t)
+{
+    struct hop__exceptions mine;
+
+    if (__builtin_expect(!self->exceptions, 1))
+        return;
+    mine = *self->exceptions;
+    *self->exceptions = t->exceptions;
+    t->exceptions = mine;
+}
+
 void hop__task_run(struct hop__task *t)
 {
     struct hop__thread *self = hop__self();
@@ -53,11 +66,13 @@ void hop__task_run(struct hop__task *t)
     self->visiting = false;
     t->here = self->executor;
     hop__store(&t->seen_at, (int)t->here->place, relaxed);
+    swap_exceptions(self, t);
     hop__context_switch(&self->scheduler, &t->context);
     while (__builtin_expect(self->errand != NULL, 0)) {
         run_errand(self);
         hop__context_switch(&self->scheduler, &t->context);
     }
+    swap_exceptions(self, t);
     self->task = NULL;
     self->stack_of = NULL;
     if (self->after) {
@@ -267,6 +282,7 @@ static void task_main(void *arg)
 {
     struct hop__task *t = arg;
 
+    HOP__BOUNDARY();
     t->result = t->fn(t->arg);
     hop__check_returned(hop__self());
     end_of_task(t);

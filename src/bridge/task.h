@@ -36,6 +36,7 @@ struct hop__task {
     int result;
     const char *name;
     struct hop__stack stack;
+    struct hop__exceptions exceptions; /* while it does not run */
 
     bool parked;      /* asleep at home: ready() puts it into the loop's list */
     bool cancel_seen; /* the cancel node has arrived */

@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bridge/boundary.h"
 #include "bridge/task.h"
 
 _Thread_local struct hop__thread hop__thread_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -56,12 +57,16 @@ enum hop_place hop_here(void)
     return self->executor->place == HOP_TEAM ? HOP_TEAM : HOP_CALLBACK;
 }
 
+/* Of the C++ run-time, if the program has one. */
+struct hop__exceptions *__cxa_get_globals(void) __attribute__((weak));
+
 void hop__thread_join(struct hop__executor *executor)
 {
     struct hop__thread *self = hop__self();
 
     self->executor = executor;
     self->runtime = executor->runtime;
+    self->exceptions = __cxa_get_globals ? __cxa_get_globals() : NULL;
     hop__context_adopt(&self->scheduler);
 }
 
@@ -164,7 +169,12 @@ static void install(void)
 
 static void close_at_exit(void *ignored)
 {
+    struct hop__thread *self = hop__self();
+
     (void)ignored;
+    /* Between two regions an OpenMP runtime may end a thread of the team: a block that asks for fewer, say. */
+    if (self->task || (self->executor && self->executor->place != HOP_TEAM))
+        hop__boundary_thread_ends();
     hop__overflow_stack_close();
 }
 

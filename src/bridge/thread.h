@@ -20,6 +20,15 @@ struct hop__errand {
     int result;
 };
 
+/*
+ * What a C++ run-time keeps for a thread: the exceptions that are being handled, and the number of those in flight (its
+ * __cxa_eh_globals, by the Itanium C++ ABI). A task may wait in a catch block, or in a destructor: each has its own.
+ */
+struct hop__exceptions {
+    void *caught;
+    unsigned in_flight;
+};
+
 struct hop__thread {
     struct hop__executor *executor; /* whose thread this is; NULL: a plain thread */
     struct hop__task *task;         /* the task that runs here; NULL: a job, a callback, or nothing of ours */
@@ -27,6 +36,7 @@ struct hop__thread {
     struct hop__worker *worker;     /* while the thread takes part in task mode */
     hop__atomic(const struct hop__cancel *) cancel; /* of the job that runs here; NULL: none; its thieves read it */
     struct hop_runtime *runtime;    /* of the executor; for a plain thread the one it chose */
+    struct hop__exceptions *exceptions; /* the C++ run-time's, of this thread; NULL: there is none */
     struct hop__context scheduler;  /* where a task that leaves its thread switches to */
     /* What the scheduler does for the task that has just left, once nothing of it runs here any more. */
     void (*after)(struct hop__task *, void *);

@@ -20,6 +20,7 @@
 
 #include <stdlib.h>
 
+#include "bridge/boundary.h"
 #include "bridge/offload.h"
 #include "bridge/orphan.h"
 #include "compute/join.h"
@@ -152,6 +153,7 @@ static void participate(struct loop *l, int me)
     uint64_t before = hop__ticks(), now, took, done = 0, spent = 0;
     int rc;
 
+    HOP__BOUNDARY();
     do {
         while (!stopped(l) && (n = take(&l->slots[me], chunk, &begin))) {
             rc = run_chunk(l, begin, n);

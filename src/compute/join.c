@@ -15,6 +15,7 @@
 
 #include <hop/parallel.h>
 
+#include "bridge/boundary.h"
 #include "bridge/offload.h"
 #include "bridge/orphan.h"
 
@@ -32,6 +33,7 @@ void hop__half_run(struct hop__worker *w, struct hop_half *half, const struct ho
     struct hop__thread *self = hop__self();
     const struct hop__cancel *saved = hop__load(&self->cancel, relaxed);
 
+    HOP__BOUNDARY();
     hop__store(&half->state, stolen_by(w), relaxed); /* a name only: where to leapfrog */
     hop__store(&self->cancel, hop__load(&victim->thread->cancel, relaxed), relaxed);
     half->run(&w->deque, half);
@@ -144,6 +146,7 @@ static int worker_job(void *arg)
 {
     struct worker_call *call = arg;
 
+    HOP__BOUNDARY();
     return call->fn(hop__forker(), call->arg);
 }
 
@@ -201,6 +204,7 @@ static inline int join_here(hop_worker *worker, hop_fn *fa, void *a, hop_fn *fb,
     hop_forked forked;
     int ra;
 
+    HOP__BOUNDARY();
     right.fn = fb;
     right.arg = b;
     forked = hop_fork(worker, &right.half, run_join_half);

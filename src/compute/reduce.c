@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/boundary.h"
 #include "bridge/offload.h"
 
 enum { BLOCKS_MAX = 256, SMALL_BYTES = 8192, ALIGNMENT = 64 };
@@ -57,6 +58,7 @@ static int fold_and_combine(struct reduction *r, size_t blocks)
     size_t b;
     int rc;
 
+    HOP__BOUNDARY();
     for (b = 0; b < blocks; b++)
         memcpy(r->values + b * r->stride, r->result, r->value_bytes);
     rc = hop_parallel_for(0, blocks, fold_blocks, r, HOP_PAR(.grain = 1, .width = r->width));
