@@ -252,12 +252,13 @@ static void region_is_ordinary(void)
     int bad = 0, policy = sched_getscheduler(0), nice = getpriority(PRIO_PROCESS, 0);
 
     must_eq(sched_getaffinity(0, sizeof all, &all), 0);
-#pragma omp parallel num_threads(TEAM) reduction(+ : bad)
+#pragma omp parallel num_threads(WORKERS) reduction(+ : bad)
     {
         cpu_set_t mine;
 
         bad += sched_getaffinity(0, sizeof mine, &mine) != 0 || !CPU_EQUAL(&mine, &all);
         bad += sched_getscheduler(0) != policy;
+        bad += omp_get_thread_num() && hop_here() != HOP_OUTSIDE;
         bad += getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid)) != nice;
     }
     must_eq(bad, 0);
@@ -271,11 +272,24 @@ static int region_in_main_task(void *arg)
     return hop_offload(square, arg);
 }
 
+static int team_at_last(void *arg)
+{
+    hop_on_team {
+        must_eq(region_width(), WORKERS);
+    }
+    return hop_int(arg);
+}
+
 START_TEST(threads_are_as_the_program_left_them)
 {
     enum hop_qos qos;
+    int i;
     hop_runtime *rt;
 
+    for (i = 0; i < 2 * ROUNDS; i++) { /* the workers have left for a block when the pool stops, or not yet */
+        must_eq(hop_run(team_at_last, hop_ptr(3), &(hop_config){ .workers = WORKERS, .qos = HOP_QOS_IDLE }), 3);
+        region_is_ordinary();
+    }
     for (qos = HOP_QOS_OFF; qos <= HOP_QOS_IDLE; qos++) {
         must_eq(hop_run(region_in_main_task, hop_ptr(3), &(hop_config){ .workers = WORKERS, .qos = qos }), 9);
         region_is_ordinary();
