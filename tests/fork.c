@@ -398,16 +398,52 @@ static int fork_in_body(size_t lo, size_t hi, void *arg)
     return lo == 0 ? fork_here(arg) : 0;
 }
 
+/* A job that has cost little so far is run at home, on the loop's own thread. */
+struct sometimes {
+    hop_fn *fn; /* or NULL */
+    void *arg;
+};
+
+static int now_and_then(void *arg)
+{
+    struct sometimes *s = arg;
+
+    return s->fn ? s->fn(s->arg) : 0;
+}
+
+static int offload_at_home(hop_fn *fn, void *arg)
+{
+    struct sometimes s = { NULL, NULL };
+    hop_stats stats = { 0 };
+    int i;
+
+    for (i = 0; i < 100000 && !stats.jobs_at_home; i++) {
+        must_eq(hop_offload(now_and_then, &s), 0);
+        must_eq(hop_stats_read(&stats), 0);
+    }
+    s.fn = fn;
+    s.arg = arg;
+    return hop_offload(now_and_then, &s);
+}
+
+static int fork_at_home(void *arg)
+{
+    return offload_at_home(fork_here, arg);
+}
+
 START_TEST(in_jobs)
 {
     struct family f;
-    hop_scope scope;
+    hop_scope scope, inner;
     hop_future futures[2];
 
     begin_family(&f, &scope, futures);
     must_eq(hop_offload(fork_here, &f), 0);
     must_eq(hop_join(fork_here, &f, fork_here, &f), 0);
     must_eq(hop_parallel_for(0, 100, fork_in_body, &f, NULL), 0);
+    must_eq(hop_scope_open(&inner), 0);
+    must_eq(hop_spawn(&inner, fork_at_home, &f, NULL), 0);
+    must_eq(hop_scope_close(&inner), 0);
     end_family(&f);
 }
 END_TEST
@@ -549,6 +585,11 @@ static int return_from_job(void *arg)
     return hop_offload(fork_and_return, arg);
 }
 
+static int return_from_job_at_home(void *arg)
+{
+    return offload_at_home(fork_and_return, arg);
+}
+
 static int return_from_cpu(void *arg)
 {
     int status = 0;
@@ -643,9 +684,9 @@ static int return_from_child_task(void *arg)
 
 START_TEST(a_child_that_returns_says_so)
 {
-    hop_fn *const ways[] = { fork_and_return, return_from_job, return_from_cpu, return_from_job_in_place,
-                             return_from_team, return_from_lane, return_from_half, return_from_body,
-                             return_from_child_task };
+    hop_fn *const ways[] = { fork_and_return, return_from_job, return_from_job_at_home, return_from_cpu,
+                             return_from_job_in_place, return_from_team, return_from_lane, return_from_half,
+                             return_from_body, return_from_child_task };
     struct returns r;
     size_t i;
 
