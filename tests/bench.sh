@@ -124,6 +124,7 @@ figures = {
     "slow/v": [{"p": 200, "rps": 100}], "fast/v": [{"p": 80, "rps": 100}],
     "failing/v": [{"p": 4, "rps": 98}], "floor/v": [{"p": 2}],
 }
+carried = {"table": "t", "hop": ["failing/*"], "at_most_value": 9}
 rows = summary.rows_of(table, [ours, slow, fast, failing, bare], figures)
 assert [r.key for r in rows] == ["floor/v", "failing/v", "hop/v", "fast/v", "slow/v"], rows
 hop = rows[2]
@@ -139,6 +140,7 @@ targets = [
     {"table": "other", "hop": ["hop/*"], "at_most_value": 9},
 ]
 assert [v["met"] for v in summary.verdicts(targets, table, rows)] == [True, False, True, False, None]
+assert summary.judge(carried, table, rows)["met"] is False # for want of the rate
 more = plan.Table("t", "title", "1/s", plan.MORE, "p")
 rows = summary.rows_of(more, [ours, slow, fast], figures)
 assert rows[0].key == "slow/v" and rows[2].ratio == 0.1, rows

@@ -93,7 +93,8 @@ def judge(target, table, rows):
     verdict = {"table": table.name, "hop": ours.key if ours else " ".join(target["hop"]), "unit": table.unit,
                "side": side, "bound": bound, "said": said, "value": ours.median if ours else None, "met": None}
     if ours and bound is not None:
-        verdict["met"] = ours.median <= bound if side == "at most" else ours.median >= bound
+        reached = ours.median <= bound if side == "at most" else ours.median >= bound
+        verdict["met"] = reached and ours.holds
     return verdict
 
 
