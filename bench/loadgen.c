@@ -119,5 +119,6 @@ int main(int argc, char **argv)
     prctl(PR_SET_TIMERSLACK, 1);
     load_run(&r.load, &result);
     print(&r, &result, realtime);
+    load_free(&result);
     return 0;
 }

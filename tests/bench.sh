@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # The benchmarks run: every workload of hop-bench at a tiny size, with its result checked, one line of JSON each; the
-# load generator tells a wrong answer from a right one; the driver makes its tables. No figure is looked at.
+# load generator tells a wrong answer from a right one; the driver makes its tables. No figure is looked at. With
+# HOP_PEERS=yes those peers run too whose packages are there.
 set -euo pipefail
 top_srcdir=${top_srcdir:-$(cd "$(dirname "$0")/.." && pwd)}
 top_builddir=${top_builddir:-$top_srcdir/build}
@@ -199,8 +200,13 @@ END
 
 check_suites() {
     local suite
+    local -a without=(--hop-only)
+    if [ "${HOP_PEERS-no}" = yes ]; then
+        without=()
+        "$top_srcdir/bench/peers/build" "$top_builddir/measure/peers" >"$here/out" || fail "peers: $(cat "$here/out")"
+    fi
     for suite in core compute async mixed; do
-        "$top_srcdir/bench/run" "$suite" --quick --hop-only --build "$top_builddir" --out "$here/results" \
+        "$top_srcdir/bench/run" "$suite" --quick "${without[@]}" --build "$top_builddir" --out "$here/results" \
             >"$here/out" || fail "bench/run $suite: $(cat "$here/out")"
         python3 -m json.tool "$here/results/$suite.json" >/dev/null || fail "$suite.json is not JSON"
         grep -q '^| \*\*hop/' "$here/results/$suite.md" || fail "$suite.md has no row of hop"

@@ -31,6 +31,19 @@ def field_of(path, name):
     return ""
 
 
+def siblings(cpu):
+    """The CPUs that share a core with it, itself among them."""
+    found = {cpu}
+    try:
+        with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list", encoding="utf-8") as file:
+            for part in file.read().strip().split(","):
+                first, _, last = part.partition("-")
+                found.update(range(int(first), int(last or first) + 1))
+    except (OSError, ValueError):
+        pass
+    return found
+
+
 def packages():
     found = {}
     for name in PACKAGES:

@@ -26,7 +26,7 @@ def options():
     parser.add_argument("suite", nargs="?", default="core", choices=[*plan.SUITES, "all"])
     parser.add_argument("--build", default=os.environ.get("HOP_BUILD", os.path.join(SOURCE, "build")),
                         help="the build folder (build)")
-    parser.add_argument("--out", help="where results go (bench/results; with --quick: BUILD/bench/results)")
+    parser.add_argument("--out", help="where results go (bench/results; with --quick: BUILD/measure/results)")
     parser.add_argument("--rounds", type=int, help="turns of each contestant (5)")
     parser.add_argument("--only", action="append", metavar="GROUP", help="only this group; may be repeated")
     parser.add_argument("--hop-only", action="store_true", help="without the peers")
@@ -34,7 +34,7 @@ def options():
     parser.add_argument("--list", action="store_true", help="show the groups and their contestants")
     o = parser.parse_args()
     o.rounds = o.rounds or (1 if o.quick else 5)
-    o.out = o.out or (os.path.join(o.build, "bench", "results") if o.quick else os.path.join(BENCH, "results"))
+    o.out = o.out or (os.path.join(o.build, "measure", "results") if o.quick else os.path.join(BENCH, "results"))
     return o
 
 
@@ -208,11 +208,13 @@ def write_results(course, facts, missing, o):
 
 
 def use_two_cpus():
-    """Peers' pools have two threads; so everything is kept on two CPUs."""
+    """Peers' pools have two threads; so everything is kept on two CPUs, of different cores if there are such."""
     cpus = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, set(cpus[:2]))
     if len(cpus) < 2:
         print("there is one CPU only: these figures say little")
+        return
+    others = [c for c in cpus if c not in machine.siblings(cpus[0])] or cpus[1:]
+    os.sched_setaffinity(0, {cpus[0], others[0]})
 
 
 def main():

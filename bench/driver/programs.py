@@ -14,7 +14,7 @@ LIMIT_S = 180
 READY_S = 20
 PLACES = {
     "hop-bench": "bench/hop-bench",
-    "hop-bench-libomp": "libomp/bench/hop-bench",
+    "hop-bench-libomp": "measure/libomp/bench/hop-bench",
     "loadgen": "bench/loadgen",
     "pgz": "examples/pgz/pgz",
 }
@@ -25,12 +25,13 @@ class Failed(Exception):
 
 
 class Programs:
-    """Where the programs are, below a build folder; the peers' in its peers, the rest in PATH."""
+    """Where the programs are, below a build folder; what only measuring needs in its folder measure."""
 
     def __init__(self, build):
         self.build = os.path.abspath(build)
         self.reasons = {}
-        notes = os.path.join(self.build, "peers", "missing")
+        self.folder = os.path.join(self.build, "measure")
+        notes = os.path.join(self.folder, "peers", "missing")
         if os.path.exists(notes):
             with open(notes, encoding="utf-8") as lines:
                 self.reasons = dict(line.rstrip("\n").split(": ", 1) for line in lines if ": " in line)
@@ -40,7 +41,7 @@ class Programs:
         if name in PLACES:
             path = os.path.join(self.build, PLACES[name])
         elif name.startswith("peer-"):
-            path = os.path.join(self.build, "peers", name)
+            path = os.path.join(self.folder, "peers", name)
         else:
             return shutil.which(name)
         return path if os.access(path, os.X_OK) else None
@@ -234,8 +235,9 @@ def digest_of_unpacked(path):
 
 
 def measure_compressor(programs, group, contestant, size):
-    text = text_of(programs.build, size)
-    packed = os.path.join(programs.build, "text-packed.gz")
+    os.makedirs(programs.folder, exist_ok=True)
+    text = text_of(programs.folder, size)
+    packed = os.path.join(programs.folder, "text-packed.gz")
     with open(packed, "wb") as out:
         began = time.monotonic()
         process = subprocess.Popen(programs.command(contestant) + [text], stdin=subprocess.DEVNULL, stdout=out,

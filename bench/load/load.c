@@ -320,3 +320,10 @@ void load_run(const struct load_options *options, struct load_result *result)
     latencies_sort(&result->heavy);
     latencies_sort(&result->late);
 }
+
+void load_free(struct load_result *result)
+{
+    free(result->light.ns);
+    free(result->heavy.ns);
+    free(result->late.ns);
+}

@@ -29,7 +29,8 @@ struct load_result {
     double server_cpu_seconds, own_cpu_seconds;
 };
 
-/* Runs the load. What goes wrong, a wrong answer above all, is said and ends the program. */
+/* Runs the load. What goes wrong, a wrong answer above all, is said and ends the program. Free the result. */
 void load_run(const struct load_options *options, struct load_result *result);
+void load_free(struct load_result *result);
 
 #endif
