@@ -311,6 +311,14 @@ static int cancel_and_deadline(void *arg)
 
         must_eq(hop_select(cases, 3), 2);
     }
+    hop_within(2 * HOP_MS) {
+        hop_case cases[] = { hop_on_recv(channel, &n), hop_on_after(1) };
+        int rc;
+
+        while ((rc = hop_select(cases, 2)) == 1) /* both are over each time, in the end: the deadline was first */
+            ;
+        must_eq(rc, -ETIMEDOUT);
+    }
     must_eq(hop_channel_free(channel), 0);
     return 0;
 }

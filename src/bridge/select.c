@@ -229,6 +229,12 @@ static void claim_for_futures(struct selection *s)
             return;
 }
 
+/* It was a case that ended the sleep, and not the deadline of the task, which came first then. */
+static bool after_is_due(const struct selection *s)
+{
+    return s->after >= 0 && hop__now() >= s->deadline && !(s->wait.task && s->wait.task->deadline <= s->deadline);
+}
+
 static int sleep_until_decided(struct selection *s)
 {
     while (hop__load(&s->selector.winner, acquire) == HOP__UNDECIDED) {
@@ -238,7 +244,7 @@ static int sleep_until_decided(struct selection *s)
             claim_for_futures(s);
             continue;
         }
-        if (rc == -ETIMEDOUT && s->after >= 0 && hop__now() >= s->deadline)
+        if (rc == -ETIMEDOUT && after_is_due(s))
             hop__selector_claim(&s->selector, s->after);
         else if (hop__selector_claim(&s->selector, s->n))
             return rc;
