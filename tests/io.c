@@ -3,6 +3,7 @@
 /* Reading, writing, waiting and closing: every kind of descriptor, from every kind of caller. */
 #include "harness.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -685,6 +686,71 @@ START_TEST(closed_elsewhere)
 }
 END_TEST
 
+/*
+ * Who comes to wait just before the number is free: the closing has visited his loop already, and the close itself
+ * takes his registration away. The close is ours here, and goes on when he is registered.
+ */
+static atomic_int latecomer = -1; /* the descriptor he comes to */
+
+static bool is_polled(int fd)
+{
+    char path[64], line[128], wanted[32];
+    bool found = false;
+    FILE *info;
+    int set;
+
+    snprintf(wanted, sizeof wanted, "tfd: %8d ", fd);
+    for (set = 0; set < 100 && !found; set++) {
+        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", set);
+        if (!(info = fopen(path, "r")))
+            continue;
+        while (fgets(line, sizeof line, info))
+            found = found || !strncmp(line, wanted, strlen(wanted));
+        fclose(info);
+    }
+    return found;
+}
+
+int close(int fd)
+{
+    if (atomic_load(&latecomer) == -2 - fd) {
+        atomic_store(&latecomer, fd);
+        while (!is_polled(fd))
+            sched_yield();
+    }
+    return ((int (*)(int))dlsym(RTLD_NEXT, "close"))(fd);
+}
+
+static int come_late(void *arg)
+{
+    int fd = hop_int(arg);
+
+    while (atomic_load(&latecomer) != fd)
+        must_eq(hop_yield(), 0);
+    must_eq(hop_wait_fd(fd, HOP_READABLE), -EBADF);
+    return 0;
+}
+
+static int late_main(void *arg)
+{
+    hop_scope scope;
+
+    (void)arg;
+    make_pair();
+    open_scope(&scope);
+    atomic_store(&latecomer, -2 - pair[0]);
+    must_eq(hop_spawn(&scope, come_late, hop_ptr(pair[0]), HOP_TASK(.loop = 2)), 0);
+    must_eq(hop_close(pair[0]), 0);
+    must_eq(hop_close(pair[1]), 0);
+    return hop_scope_close(&scope);
+}
+
+START_TEST(waited_for_at_the_last_moment)
+{
+    run_main_with(late_main, NULL, &(hop_config){ .loops = 2 });
+}
+END_TEST
+
 /* Everybody opens, waits, closes and reuses numbers at once. */
 enum { CHURNERS = 12, CHURN = 200 };
 
@@ -773,5 +839,5 @@ START_TEST(closed_behind)
 END_TEST
 
 RUN_TESTS("io", sockets, streams_of_all_kinds, flags_stay, eventfds, peer_gone, files, stale_class, errors, in_jobs,
-          deadline_cancel_close, cancelled_before, wait_fd, plain_threads, from_workers, closed_elsewhere, churning,
-          closed_behind)
+          deadline_cancel_close, cancelled_before, wait_fd, plain_threads, from_workers, closed_elsewhere,
+          waited_for_at_the_last_moment, churning, closed_behind)

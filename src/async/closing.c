@@ -11,9 +11,13 @@
  *     FORGETTING  it travels for a number that is open again (it was closed by close(2) behind our back)
  *     CLOSING     it travels, or a close is under way: waits are refused, a second close is -EBADF
  *
- *     IDLE -> FORGETTING -> IDLE       hop__fd_fresh
+ *     IDLE -> FORGETTING -> IDLE       hop__fd_fresh, and after close(2)
  *     IDLE or FORGETTING -> CLOSING    hop__fd_close; from FORGETTING the traveller under way does the close
  *     CLOSING -> IDLE                  just before close(2), after which the number can be anyone's
+ *
+ * The record is IDLE before the number is free, because then it is the next one's. Who comes to wait in between is
+ * registered for a file that close(2) takes away without a word: so the closer looks at the bits again after it, and
+ * has those who wait there look again too.
  *
  * A wait that registers (D1: sets its bit, then looks at the state) and a close (D2: moves the state, then looks at the
  * bits) see each other, because these four are sequentially consistent.
@@ -40,6 +44,7 @@ struct record {
     /* Of whoever moved the state from IDLE, and then of the traveller. */
     struct hop__runnable traveller;
     uint64_t todo;               /* loops still to be visited */
+    int verdict;                 /* for those who wait there, unless it is closed meanwhile: 0, to look again */
     struct hop__future *closed;  /* completed with the result of the close, if not NULL */
     int fd;
 };
@@ -99,6 +104,14 @@ int hop__fd_class(int fd)
 
 /* --- travelling --- */
 
+static void traveller_arrives(struct hop__runnable *node);
+static void go_on(struct record *r);
+
+static int verdict_of(const struct record *r)
+{
+    return hop__load(&r->state, relaxed) == CLOSING ? -EBADF : r->verdict;
+}
+
 /* Posts the traveller to the next living loop that is still to be visited: it is then out of our hands. */
 static bool send_on(struct record *r)
 {
@@ -119,13 +132,64 @@ static bool send_on(struct record *r)
     return false;
 }
 
+static bool begin(struct record *r, int to, int fd, int verdict)
+{
+    int state = IDLE;
+
+    if (!hop__cas(&r->state, &state, to, seq_cst, relaxed)) /* D2 */
+        return false;
+    r->fd = fd;
+    r->verdict = verdict;
+    r->closed = NULL;
+    r->traveller.run = traveller_arrives;
+    return true;
+}
+
+/* The loops in the set that this thread may speak for forget at once; the others are returned. */
+static uint64_t forget_mine(struct record *r, uint64_t set, bool *all_turn)
+{
+    struct hop__loop *loop;
+    uint64_t rest;
+
+    *all_turn = true;
+    for (rest = set; rest; rest &= rest - 1) {
+        int slot = __builtin_ctzll(rest);
+
+        pthread_mutex_lock(&loops_lock);
+        loop = loops[slot];
+        if (loop && !loop->own_base)
+            *all_turn = *all_turn && hop__loop_is_mine(loop);
+        if (loop && !hop__loop_is_mine(loop))
+            loop = NULL;
+        pthread_mutex_unlock(&loops_lock);
+        if (loop) {
+            hop__fd_forget(loop, r->fd, verdict_of(r));
+            set &= ~(UINT64_C(1) << slot);
+        }
+    }
+    return set;
+}
+
+/* All loops that know the number forget it; what they tell those who wait there is the verdict. */
+static void forget(struct record *r, int fd, int verdict)
+{
+    bool ignored;
+
+    if (!hop__load(&r->loops, seq_cst) || !begin(r, FORGETTING, fd, verdict)) /* the usual case, once more */
+        return;
+    r->todo = forget_mine(r, hop__load(&r->loops, seq_cst), &ignored);
+    go_on(r);
+}
+
 static int close_number(struct record *r)
 {
-    int fd = r->fd;
+    int fd = r->fd, rc;
 
     hop__store(&r->class, (int)HOP__FD_UNKNOWN, relaxed);
     hop__store(&r->state, (int)IDLE, release); /* the record is the next one's */
-    return close(fd) < 0 ? -errno : 0;
+    rc = close(fd) < 0 ? -errno : 0;
+    forget(r, fd, 0); /* who came too late for the closing and too early for the end */
+    return rc;
 }
 
 /* The traveller has a loop less to visit. */
@@ -155,45 +219,8 @@ static void traveller_arrives(struct hop__runnable *node)
 {
     struct record *r = (struct record *)((char *)node - offsetof(struct record, traveller));
 
-    hop__fd_forget(hop__loop_of(hop__self()->executor), r->fd);
+    hop__fd_forget(hop__loop_of(hop__self()->executor), r->fd, verdict_of(r));
     go_on(r);
-}
-
-/* The loops in the set that this thread may speak for forget at once; the others are returned. */
-static uint64_t forget_mine(uint64_t set, int fd, bool *all_turn)
-{
-    struct hop__loop *loop;
-    uint64_t rest;
-
-    *all_turn = true;
-    for (rest = set; rest; rest &= rest - 1) {
-        int slot = __builtin_ctzll(rest);
-
-        pthread_mutex_lock(&loops_lock);
-        loop = loops[slot];
-        if (loop && !loop->own_base)
-            *all_turn = *all_turn && hop__loop_is_mine(loop);
-        if (loop && !hop__loop_is_mine(loop))
-            loop = NULL;
-        pthread_mutex_unlock(&loops_lock);
-        if (loop) {
-            hop__fd_forget(loop, fd);
-            set &= ~(UINT64_C(1) << slot);
-        }
-    }
-    return set;
-}
-
-static bool begin(struct record *r, int to, int fd)
-{
-    int state = IDLE;
-
-    if (!hop__cas(&r->state, &state, to, seq_cst, relaxed)) /* D2 */
-        return false;
-    r->fd = fd;
-    r->closed = NULL;
-    r->traveller.run = traveller_arrives;
-    return true;
 }
 
 /*
@@ -204,7 +231,7 @@ static bool begin_close(struct record *r, int fd, int *rc)
 {
     int state;
 
-    while (!begin(r, CLOSING, fd)) {
+    while (!begin(r, CLOSING, fd, -EBADF)) {
         state = FORGETTING;
         if (hop__cas(&r->state, &state, (int)CLOSING, seq_cst, relaxed)) {
             *rc = 0;
@@ -229,7 +256,7 @@ int hop__fd_close(int fd)
         return close(fd) < 0 ? -errno : 0;
     if (!begin_close(r, fd, &rc))
         return rc;
-    r->todo = forget_mine(hop__load(&r->loops, seq_cst), fd, &all_turn);
+    r->todo = forget_mine(r, hop__load(&r->loops, seq_cst), &all_turn);
     if (!r->todo)
         return close_number(r);
     if (!all_turn || hop__wait_allowed() < 0) {
@@ -245,15 +272,11 @@ int hop__fd_close(int fd)
 void hop__fd_fresh(int fd)
 {
     struct record *r = find_record(fd);
-    bool ignored;
 
     if (!r)
         return;
     hop__store(&r->class, (int)HOP__FD_STREAM, relaxed);
-    if (!hop__load(&r->loops, relaxed) || !begin(r, FORGETTING, fd)) /* the usual case, once more */
-        return;
-    r->todo = forget_mine(hop__load(&r->loops, seq_cst), fd, &ignored);
-    go_on(r);
+    forget(r, fd, -EBADF);
 }
 
 /* --- loops --- */

@@ -202,7 +202,7 @@ static int get_entry(struct hop__loop *loop, int fd, struct hop__fd **out)
     return 0;
 }
 
-void hop__fd_forget(struct hop__loop *loop, int fd)
+void hop__fd_forget(struct hop__loop *loop, int fd, int result)
 {
     struct hop__fd *e = find_entry(loop, fd);
 
@@ -213,7 +213,7 @@ void hop__fd_forget(struct hop__loop *loop, int fd)
         event_del(event_of(e));
     if (event_initialized(event_of(e)))
         event_debug_unassign(event_of(e)); /* a program may have libevent check on its events */
-    wake_waiters(e, HOP_READABLE | HOP_WRITABLE, -EBADF);
+    wake_waiters(e, HOP_READABLE | HOP_WRITABLE, result);
     free(e);
     hop__fd_unnote(loop, fd);
 }
@@ -223,7 +223,7 @@ void hop__fd_forget_all(struct hop__loop *loop)
     int fd;
 
     for (fd = 0; fd < loop->nfds; fd++)
-        hop__fd_forget(loop, fd);
+        hop__fd_forget(loop, fd, -EBADF);
     free(loop->fds);
     loop->fds = NULL;
     loop->nfds = 0;

@@ -33,8 +33,8 @@ int hop__fd_close(int fd);
 /* The number has just been given to a new file: whatever is still known of an old one is forgotten. */
 void hop__fd_fresh(int fd);
 
-/* The loop's thread: it knows the descriptor no more, and whoever waits gets -EBADF. All of them: when it ends. */
-void hop__fd_forget(struct hop__loop *loop, int fd);
+/* The loop's thread: it knows the descriptor no more; who waits gets the result (0: looks again). All: at its end. */
+void hop__fd_forget(struct hop__loop *loop, int fd, int result);
 void hop__fd_forget_all(struct hop__loop *loop);
 
 /* The loop knows the descriptor from now on, or no longer. Errors: -EBADF (it is being closed), -ENOMEM, -EMFILE. */
