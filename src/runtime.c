@@ -77,14 +77,20 @@ static void enlist(struct hop_runtime *rt)
     hop__store(&hop__orphaned, 0, relaxed); /* not any more, if it was one */
 }
 
-static void delist(struct hop_runtime *rt)
+/* Under the lock. */
+static void unlink_from_list(struct hop_runtime *rt)
 {
     struct hop_runtime **r;
 
-    pthread_mutex_lock(&list_lock);
     for (r = &list; *r != rt;)
         r = &(*r)->next;
     *r = rt->next;
+}
+
+static void delist(struct hop_runtime *rt)
+{
+    pthread_mutex_lock(&list_lock);
+    unlink_from_list(rt);
     pthread_mutex_unlock(&list_lock);
 }
 
@@ -286,27 +292,37 @@ static int build(struct hop__house **out, const hop_config *config, bool lend)
 
 /* --- going down --- */
 
+/* The scopes that no other scope is around: each passes it on, but not into what is shielded. */
 static void cancel_everything(struct hop_runtime *rt)
 {
-    struct hop__task *t, *janitor = hop__self()->task;
     struct hop__scope *s;
 
     hop__scope_cancel(&rt->root, -ECANCELED);
     pthread_mutex_lock(&rt->tasks_lock);
     for (s = rt->thread_scopes; s; s = s->outer)
         hop__scope_cancel(s, -ECANCELED);
-    for (t = rt->tasks; t; t = t->list_next)
-        if (t != janitor)
-            hop__task_cancel(t, -ECANCELED);
     pthread_mutex_unlock(&rt->tasks_lock);
 }
 
-/* Everything has ended but the task that asks, if it is one. */
+/* Everything has ended but the task that asks, if it is one, and no plain thread is inside. Under the lock. */
 static bool is_quiet(struct hop_runtime *rt)
 {
     uint64_t mine = hop__self()->task ? 1 : 0, ended = hop__load(&rt->tasks_ended, acquire); /* before spawned */
 
-    return ended + mine == hop__load(&rt->tasks_spawned, relaxed) && !callers_of(rt);
+    return ended + mine == hop__load(&rt->tasks_spawned, relaxed) && !rt->callers;
+}
+
+/* In one step with the look: a plain thread that came in between would stand in what is being freed. */
+static bool delist_if_quiet(struct hop_runtime *rt)
+{
+    bool quiet;
+
+    pthread_mutex_lock(&list_lock);
+    quiet = is_quiet(rt);
+    if (quiet)
+        unlink_from_list(rt);
+    pthread_mutex_unlock(&list_lock);
+    return quiet;
 }
 
 static int wait_until_quiet(struct hop_runtime *rt, hop_ns span)
@@ -314,7 +330,7 @@ static int wait_until_quiet(struct hop_runtime *rt, hop_ns span)
     hop_ns deadline = hop__after(hop__now(), span);
     int ignored, rc = hop__wait_future(&rt->root.empty, deadline, false, &ignored);
 
-    while (!rc && !is_quiet(rt)) { /* the last steps of tasks that have told their result, and calls of plain threads */
+    while (!rc && !delist_if_quiet(rt)) { /* last steps of tasks that have told their result, calls of plain threads */
         rc = hop__now() >= deadline ? -ETIMEDOUT : 0;
         hop_shield(HOP_SEC) {
             hop_sleep(100 * HOP_US);
@@ -348,13 +364,13 @@ static void name_survivors(struct hop_runtime *rt)
     fflush(log);
 }
 
-/* In a task or a plain thread. 0: nothing is left but the threads. */
+/* In a task or a plain thread. 0: nothing is left but the threads, and nobody can find the runtime any more. */
 static int settle(struct hop_runtime *rt, int failed)
 {
     int rc;
 
     if (!hop__exchange(&rt->stopping, 1, acq_rel) && hop__fetch_sub(&rt->root.live, 1, acq_rel) == 1)
-        hop__complete(&rt->root.empty, 0); /* the root's own place */
+        hop__complete(&rt->root.empty, 0); /* S4: the root's own place */
     rc = failed || rt->config.drain_ns < 0 ? -ETIMEDOUT : wait_until_quiet(rt, rt->config.drain_ns);
     if (rc < 0) {
         cancel_everything(rt);
@@ -429,7 +445,8 @@ int hop_run(hop_fn *main, void *arg, const hop_config *config)
         hop__loop_run(h->loops[0], &j.done);
     hop__self()->runtime = used;
     end_janitor((struct hop__scope *)&scope);
-    delist(&h->runtime);
+    if (rc < 0 || j.rc < 0)
+        delist(&h->runtime);
     if (j.rc < 0)
         return j.rc; /* something survived: its threads still use the house */
     root = outcome_of_root(&h->runtime);
@@ -489,7 +506,6 @@ int hop_runtime_free(hop_runtime *rt)
     rc = rt->config.base ? settle_attached(h) : settle(rt, 0);
     if (rc < 0)
         return rc;
-    delist(rt);
     if (hop__self()->runtime == rt)
         hop__self()->runtime = NULL;
     rc = outcome_of_root(rt);

@@ -728,6 +728,62 @@ START_TEST(nothing_new_is_admitted)
 }
 END_TEST
 
+/* A shield holds when the runtime goes down too, for the children as for their parent. */
+struct shielded {
+    hop_future begun, witnessed;
+    int closed;
+};
+
+static int wait_for_witness(void *arg)
+{
+    struct shielded *s = arg;
+
+    must_eq(hop_complete(&s->begun, 0), 0);
+    return hop_await(&s->witnessed);
+}
+
+static int clean_up_together(void *arg)
+{
+    struct shielded *s = arg;
+    hop_scope scope;
+
+    hop_shield(HOP_FOREVER) {
+        must_eq(hop_scope_open(&scope), 0);
+        must_eq(hop_spawn(&scope, wait_for_witness, s, NULL), 0);
+        s->closed = hop_scope_close(&scope);
+    }
+    return 0;
+}
+
+static int witness_the_end(void *arg)
+{
+    struct shielded *s = arg;
+    hop_future never = HOP_FUTURE_INIT;
+
+    must_eq(hop_await(&never), -ECANCELED);
+    must_eq(hop_complete(&s->witnessed, 0), 0);
+    return 0;
+}
+
+static int fail_beside_a_shield(void *arg)
+{
+    struct shielded *s = arg;
+
+    must_eq(hop_spawn(hop_root(NULL), clean_up_together, s, NULL), 0);
+    must_eq(hop_spawn(hop_root(NULL), witness_the_end, s, NULL), 0);
+    must_eq(hop_await(&s->begun), 0);
+    return -EDOM;
+}
+
+START_TEST(shutdown_leaves_shields_alone)
+{
+    struct shielded s = { .closed = 1 };
+
+    must_eq(hop_run(fail_beside_a_shield, &s, NULL), -EDOM);
+    must_eq(s.closed, 0);
+}
+END_TEST
+
 /* Threads that offload while the runtime is freed under them: each call either ran its job or says that it did not. */
 struct offloaders {
     atomic_int ran, accepted, begun;
@@ -1227,7 +1283,7 @@ RUN_TESTS("runtime", run_returns_what_main_returned, run_returns_the_first_error
           the_caller_gets_its_thread_back, twenty_cycles_leave_nothing, too_few_descriptors, freed_without_descriptors,
           live_runtimes_only, not_freed_from_inside, before_and_after, run_keeps_what_the_thread_uses,
           shutdown_drains, shutdown_tells_the_first_error,
-          shutdown_cancels_what_does_not_end, failed_main_cancels_the_rest,
+          shutdown_cancels_what_does_not_end, failed_main_cancels_the_rest, shutdown_leaves_shields_alone,
           shutdown_cancels_scopes_of_threads, spawns_race_with_the_shutdown, nothing_new_is_admitted,
           offloads_complete_while_it_is_freed, survivors_are_named, survivors_of_an_attached_runtime_are_named,
           two_runtimes_one_attached, told_from_a_callback, attached_again_and_again, idle_costs_nothing,

@@ -38,14 +38,27 @@ void hop__scope_init(struct hop__scope *s, struct hop_runtime *runtime)
 
 /* --- children --- */
 
+/*
+ * Nobody holds the root open. S3: the child is counted before it looks whether the root ends; pairs with S4, the end
+ * (runtime.c) says so before it gives up its place. So either the end finds the child, or the child finds the end.
+ */
+static int admit_to_root(struct hop__scope *s)
+{
+    hop__fetch_add(&s->live, 1, acq_rel); /* S3 */
+    if (!hop__load(&s->runtime->stopping, relaxed))
+        return 0;
+    hop__scope_discharge(s, 0);
+    return -ESHUTDOWN;
+}
+
 int hop__scope_admit(struct hop__scope *s)
 {
     int reason = hop__load(&s->reason, relaxed);
 
-    if (s->root && hop__load(&s->runtime->stopping, acquire))
-        return -ESHUTDOWN;
     if (reason)
-        return reason;
+        return s->root && hop__load(&s->runtime->stopping, relaxed) ? -ESHUTDOWN : reason;
+    if (s->root)
+        return admit_to_root(s);
     hop__fetch_add(&s->live, 1, relaxed); /* the caller holds the scope open */
     return 0;
 }
