@@ -61,7 +61,6 @@ struct fault_site {
     uintptr_t address;      /* from the start of the program: for addr2line */
     int call;
     int calls[FAULT_SCENARIOS_MAX]; /* the most that a whole run made */
-    int kept[FAULT_SCENARIOS_MAX];  /* what whole runs acquire here and never give back, as it is for the process */
     int found_in;                   /* by which scenario first, and after which failure, if after one */
     struct fault_plant found_after;
     int injected, told;

@@ -153,7 +153,8 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
 
 #define FAULT_NEVER(NEVER) \
     NEVER("a function of its arguments", \
-          "memcpy memmove memset __memcpy_chk __memmove_chk __memset_chk memcmp strchr strcmp strcspn strlen strncmp " \
+          "memcpy memmove memset __memcpy_chk __memmove_chk __memset_chk memcmp memchr strchr strcmp strcspn strlen " \
+          "strncmp " \
           "strnlen strrchr strspn strstr strtok_r __strtok_r strtol strtoll __isoc23_strtol __isoc23_strtoll qsort " \
           "strerror inet_pton inet_ntop __isoc99_sscanf __isoc23_sscanf snprintf __snprintf_chk vsnprintf " \
           "sigemptyset sigfillset sigdelset pthread_equal __ctype_b_loc") \
@@ -180,12 +181,14 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
           "hwloc_bitmap_list_snprintf hwloc_bitmap_intersects hwloc_bitmap_isequal hwloc_bitmap_isincluded " \
           "hwloc_bitmap_isset hwloc_bitmap_iszero hwloc_bitmap_weight hwloc_bitmap_zero") \
     NEVER("an OpenMP runtime ends the process if it has no threads: so as many were tried before", \
-          "GOMP_parallel __kmpc_fork_call __kmpc_global_thread_num __kmpc_push_num_threads") \
+          "GOMP_parallel __kmpc_fork_call __kmpc_global_thread_num __kmpc_push_num_threads __kmpc_master " \
+          "__kmpc_end_master") \
     NEVER("sets or tells a number of the OpenMP runtime's", \
           "omp_set_dynamic omp_set_max_active_levels omp_set_num_threads omp_get_thread_num omp_get_num_threads " \
           "omp_get_max_threads") \
     NEVER("of the linker, the compiler and its sanitizers", \
-          "_GLOBAL_OFFSET_TABLE_ _TLS_MODULE_BASE_ __dso_handle __asan_* __ubsan_* __tsan_* __sanitizer_* __sancov_*")
+          "_GLOBAL_OFFSET_TABLE_ _TLS_MODULE_BASE_ __tls_get_addr " \
+          "__dso_handle __asan_* __ubsan_* __tsan_* __sanitizer_* __sancov_*")
 /* clang-format on */
 
 #endif

@@ -593,7 +593,7 @@ ssize_t __wrap_getline(char **line, size_t *bytes, FILE *file)
 }
 
 #define WRAP_FSCANF(name) \
-    DECLARE(int, name, FILE *file, const char *format, ...); \
+    int __wrap_##name(FILE *file, const char *format, ...) __attribute__((format(scanf, 2, 3))); \
     int __wrap_##name(FILE *file, const char *format, ...) \
     { \
         int e = HERE(name), n; \
