@@ -10,6 +10,7 @@ from typing import List, Optional, Tuple
 LESS, MORE = "less", "more"  # which is better
 
 MIXED_RATE = 20000  # light requests a second
+MIXED_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ def mixed(cgroup, suffix, title, peers):
         runs += [contestant("go", "p2", "peer-go", "mixed", "goroutine", GOMAXPROCS="2")]
     name = "mixed" + suffix
     return Group(name, ("mixed",), runs, mixed_tables(name, title, 0.99 * MIXED_RATE), kind="server", load=MIXED_LOAD,
-                 cgroup=cgroup, seconds=4)
+                 cgroup=cgroup, seconds=MIXED_SECONDS)
 
 
 def parts(cgroup, suffix, title):
@@ -261,7 +262,7 @@ def parts(cgroup, suffix, title):
         ("no part", ("--qos", "off", "--no-spin")))]
     name = "parts" + suffix
     return Group(name, ("parts",), runs, mixed_tables(name, title), kind="server", load=MIXED_LOAD, cgroup=cgroup,
-                 seconds=4)
+                 seconds=MIXED_SECONDS)
 
 
 def pgz():
