@@ -535,4 +535,50 @@ START_TEST(an_impatient_acceptor_starves_nobody)
 }
 END_TEST
 
-RUN_TESTS("clients", thousands_of_clients, goes_on_at_the_file_limit, an_impatient_acceptor_starves_nobody)
+/* --- many who wait for one --- */
+
+static int wait_for_signal(void *arg)
+{
+    return hop_wait_fd(hop_int(arg), HOP_READABLE) == HOP_READABLE ? 0 : -EIO;
+}
+
+static int wait_in_vain(void *arg)
+{
+    (void)hop_wait_fd(hop_int(arg), HOP_READABLE);
+    return 0;
+}
+
+static int crowd_at_one_descriptor(void *arg)
+{
+    long n = TEST_SANITIZED || TEST_VALGRIND ? 1000 : test_scaled(100000), i;
+    int fds[2], rounds;
+    hop_scope scope;
+
+    (void)arg;
+    must_eq(pipe(fds), 0);
+    for (rounds = 0; rounds < 2; rounds++) { /* in the second they leave because they are cancelled */
+        must_eq(hop_scope_open(&scope), 0);
+        for (i = 0; i < n; i++)
+            must_eq(hop_spawn(&scope, rounds ? wait_in_vain : wait_for_signal, hop_ptr(fds[0]), NULL), 0);
+        must_eq(hop_yield(), 0);
+        if (rounds)
+            must_eq(hop_scope_cancel(&scope, -ECANCELED), 0);
+        else
+            must_eq(hop_write(fds[1], "x", 1), 1);
+        must_eq(hop_scope_close(&scope), rounds ? -ECANCELED : 0);
+        if (!rounds)
+            must_eq(hop_read(fds[0], &(char){ 0 }, 1), 1);
+    }
+    must_eq(hop_close(fds[0]), 0);
+    return hop_close(fds[1]);
+}
+
+/* Whose cost is not the square of their number: at full size the time limit would tell. */
+START_TEST(a_crowd_waits_for_one_descriptor)
+{
+    run_main(crowd_at_one_descriptor);
+}
+END_TEST
+
+RUN_TESTS("clients", a_crowd_waits_for_one_descriptor, thousands_of_clients, goes_on_at_the_file_limit,
+          an_impatient_acceptor_starves_nobody)

@@ -117,18 +117,25 @@ static int add_event(struct hop__fd *e, short kind)
     return errno ? -errno : -ENOMEM;
 }
 
+static short kinds_of(int events)
+{
+    return (short)((events & HOP_READABLE ? EV_READ : 0) | (events & HOP_WRITABLE ? EV_WRITE : 0));
+}
+
 /*
- * Makes the event wait for what the waiters want. With edges it goes on waiting for what they ever wanted; without, an
- * event fires once.
+ * Makes the event wait for what the waiters want, the newest for these events. With edges it goes on waiting for what
+ * they ever wanted, so that mostly there is nothing to do, however many wait; without, an event fires once.
  */
-static int arm_event(struct hop__fd *e)
+static int arm_event(struct hop__fd *e, int events)
 {
     short wanted = e->loop->edges ? e->armed : 0;
     struct waiter *w;
     int rc;
 
+    if (wanted && !(kinds_of(events) & ~wanted))
+        return 0;
     for (w = e->first; w; w = w->next)
-        wanted |= (short)((w->events & HOP_READABLE ? EV_READ : 0) | (w->events & HOP_WRITABLE ? EV_WRITE : 0));
+        wanted |= kinds_of(w->events);
     if (wanted == e->armed)
         return 0;
     if (e->armed)
@@ -143,7 +150,7 @@ static int arm_event(struct hop__fd *e)
 /* For those who wait already: if it cannot be done, they are told. */
 static void rearm(struct hop__fd *e)
 {
-    int rc = arm_event(e);
+    int rc = arm_event(e, 0);
 
     if (rc < 0)
         wake_waiters(e, HOP_READABLE | HOP_WRITABLE, rc);
@@ -262,7 +269,7 @@ int hop__fd_sleep(struct hop__wait *w, int fd, int events)
         return rc;
     hop__wait_node_init(w, &me.node, 0);
     add_waiter(e, &me);
-    rc = arm_event(e);
+    rc = arm_event(e, events);
     if (!rc)
         rc = hop__wait_sleep(w, HOP_FOREVER, true);
     if (me.link) { /* interrupted: the entry is still there, or it would have taken us out */
