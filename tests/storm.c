@@ -59,6 +59,8 @@ void storm_fail(const char *file, int line, const char *what, long long a, long 
         pause();
 }
 
+static atomic_uint playing; /* the seed */
+
 /* A hang: nothing has moved for so long; or things do move, but to no end. */
 static void *watch(void *arg)
 {
@@ -68,10 +70,10 @@ static void *watch(void *arg)
     unsigned seed = 0;
 
     while (!atomic_load(over)) {
-        still = atomic_load(&storm.steps) == steps ? still + 1 : 0;
-        total = storm.seed == seed ? total + 1 : 0;
-        steps = atomic_load(&storm.steps);
-        seed = storm.seed;
+        still = atomic_load(&storm_steps) == steps ? still + 1 : 0;
+        total = atomic_load(&playing) == seed ? total + 1 : 0;
+        steps = atomic_load(&storm_steps);
+        seed = atomic_load(&playing);
         if (still >= patience || total >= 10 * patience) {
             tell(still >= patience ? "nothing moves any more" : "it does not come to an end");
             hop_describe(stderr);
@@ -146,6 +148,8 @@ static void announce(unsigned seed)
 {
     ssize_t n = write(PROGRESS, &seed, sizeof seed);
 
+    atomic_store(&playing, seed);
+
     (void)n; /* nobody listens if it was started by hand */
 }
 
@@ -199,6 +203,7 @@ static void become_crew(unsigned from, unsigned count)
 
     snprintf(first, sizeof first, "%u", from);
     snprintf(number, sizeof number, "%u", count);
+    setenv("TSAN_OPTIONS", "halt_on_error=1", 0);
     setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0", 0); /* so that the heap's balance is exact */
     execv(self, arguments);
     _exit(127);

@@ -12,6 +12,7 @@
 #include "storm.h"
 
 struct storm storm;
+atomic_ulong storm_steps;
 
 /* --- random streams: splitmix64 --- */
 
@@ -119,7 +120,7 @@ void actors_dump(FILE *out)
 void doing(struct actor *a, const char *what)
 {
     atomic_store_explicit(&a->doing, what, memory_order_relaxed);
-    atomic_fetch_add_explicit(&storm.steps, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&storm_steps, 1, memory_order_relaxed);
 }
 
 /* --- noise --- */
@@ -141,7 +142,7 @@ void gust(struct actor *a)
 {
     uint64_t n = mix(&a->noise);
 
-    atomic_fetch_add_explicit(&storm.steps, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&storm_steps, 1, memory_order_relaxed);
     if ((int)(n % 100) >= storm.gusts)
         return;
     n >>= 32;

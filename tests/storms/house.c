@@ -147,10 +147,8 @@ static void let_strangers_in(struct house *h, struct actor *a)
 {
     int i;
 
-    for (i = 0; i < h->strangers; i++) {
+    for (i = 0; i < h->strangers; i++)
         stranger_start(a, &h->stranger[i], "a stranger", play_part, NULL, share(a, h->strangers - i + 1));
-        h->stranger[i].actor.runtime = 0;
-    }
 }
 
 static void see_strangers_off(struct house *h, struct actor *a)

@@ -47,7 +47,6 @@ static void close_all(struct market *m)
     int i;
 
     atomic_store(&m->closing, true);
-    atomic_thread_fence(memory_order_seq_cst);
     for (i = 0; i < m->channels; i++)
         claim_eq(hop_channel_close(m->channel[i]), 0);
 }

@@ -52,11 +52,11 @@ struct storm {
     atomic_bool stopping;                /* from here on the runtimes may cancel and refuse anything */
     atomic_int lane;                     /* threads of the blocking lane that may still be kept while waiting */
     atomic_int next_id;
-    atomic_ulong steps;                  /* for the watchdog: something happens */
     atomic_long tasks_accepted, tasks_ended, jobs_accepted, jobs_run, jobs_refused, refusals, waits;
 };
 
 extern struct storm storm;
+extern atomic_ulong storm_steps; /* for the watchdog: something happens */
 
 /* --- actors --- */
 
