@@ -20,6 +20,12 @@ pub fn chain(mut x: u64, n: u32) -> u64 {
     x
 }
 
+/// The same number, of which the compiler knows nothing. (std::hint::black_box is younger than Debian's compiler.)
+pub fn opaque(n: usize) -> usize {
+    // SAFETY: it reads a local.
+    unsafe { std::ptr::read_volatile(&n) }
+}
+
 pub fn expect(holds: bool, what: &str) {
     if !holds {
         eprintln!("wrong result: {what}");

@@ -2,7 +2,6 @@
 //! What rayon alone does.
 use crate::bench::*;
 use rayon::prelude::*;
-use std::hint::black_box;
 use std::time::Instant;
 
 fn fib(n: usize) -> u64 {
@@ -34,7 +33,7 @@ pub fn fork_join(variant: &str, n: usize) {
     let mut r = Rounds::of(if serial { "rust" } else { "rayon" }, "fork_join", variant, n, "ns/join");
     r.each(|| {
         let start = Instant::now();
-        let result = if serial { fib_serial(black_box(n)) } else { pool.install(|| fib_rayon(black_box(n))) };
+        let result = if serial { fib_serial(opaque(n)) } else { pool.install(|| fib_rayon(opaque(n))) };
         let ns = start.elapsed().as_nanos() as f64 / forks;
         expect(result == fib(n), "fib");
         ns
