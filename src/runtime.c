@@ -424,7 +424,7 @@ static int outcome_of_root(struct hop_runtime *rt)
     return hop__load(&rt->root.error, relaxed);
 }
 
-int hop_run(hop_fn *main, void *arg, const hop_config *config)
+static int run(hop_fn *main, void *arg, const hop_config *config)
 {
     struct hop__house *h;
     hop_scope scope;
@@ -456,7 +456,7 @@ int hop_run(hop_fn *main, void *arg, const hop_config *config)
     return j.main_result < 0 ? j.main_result : root < 0 ? root : j.main_result;
 }
 
-int hop_runtime_new(hop_runtime **out, const hop_config *config)
+static int new_runtime(hop_runtime **out, const hop_config *config)
 {
     struct hop__house *h;
     int rc;
@@ -488,7 +488,7 @@ static int settle_attached(struct hop__house *h)
     return rc < 0 ? rc : j.rc;
 }
 
-int hop_runtime_free(hop_runtime *rt)
+static int free_runtime(hop_runtime *rt)
 {
     struct hop__house *h = hop__house_of(rt);
     bool live;
@@ -511,4 +511,41 @@ int hop_runtime_free(hop_runtime *rt)
     rc = outcome_of_root(rt);
     take_down(h);
     return rc;
+}
+
+/* --- the public face: a pthread_cancel of the caller acts afterwards, for nobody could finish what it left --- */
+
+static int cancelling_waits(void)
+{
+    int before;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+static int cancelling_as(int before, int rc)
+{
+    pthread_setcancelstate(before, &before);
+    return rc;
+}
+
+int hop_run(hop_fn *main, void *arg, const hop_config *config)
+{
+    int before = cancelling_waits();
+
+    return cancelling_as(before, run(main, arg, config));
+}
+
+int hop_runtime_new(hop_runtime **out, const hop_config *config)
+{
+    int before = cancelling_waits();
+
+    return cancelling_as(before, new_runtime(out, config));
+}
+
+int hop_runtime_free(hop_runtime *rt)
+{
+    int before = cancelling_waits();
+
+    return cancelling_as(before, free_runtime(rt));
 }

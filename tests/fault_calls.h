@@ -56,6 +56,7 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
     CALL(syscall_membarrier_expedited, RIGHT(ENOMEM)) /* and made again, or a wake-up could be lost */ \
     CALL(syscall_sched_getattr, RIGHT(EPERM), RIGHT(ENOSYS)) \
     CALL(syscall_sched_setattr, RIGHT(EPERM), RIGHT(ENOSYS), RIGHT(EINVAL)) \
+    CALL(syscall_write, RIGHT(EINTR)) /* the bell */ \
     CALL(prctl, RIGHT(EINVAL), RIGHT(EPERM)) \
     CALL(getpriority, RIGHT(ESRCH)) \
     CALL(sched_getaffinity, RIGHT(EINVAL), RIGHT(EPERM), RIGHT(ENOSYS)) \
@@ -74,7 +75,6 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
     CALL(poll, RIGHT(EINTR), TOLD(ENOMEM)) \
     /* transfers */ \
     CALL(read, RIGHT(EINTR), RIGHT(EIO)) /* files of the system, and bells that may be empty */ \
-    CALL(write, RIGHT(EINTR)) \
     CALL(recv, RIGHT(EINTR), RIGHT(SHORT), TOLD(ENOMEM), TOLD(ECONNRESET)) \
     CALL(recvmsg, RIGHT(EINTR), RIGHT(SHORT), TOLD(ENOMEM)) \
     CALL(send, RIGHT(EINTR), RIGHT(SHORT), TOLD(ENOBUFS), TOLD(ECONNRESET), TOLD(EPIPE)) \
@@ -166,10 +166,10 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
           "pthread_cond_destroy pthread_cond_signal pthread_cond_broadcast pthread_cond_wait pthread_condattr_init " \
           "pthread_condattr_setclock pthread_condattr_destroy pthread_attr_getstack pthread_attr_destroy " \
           "pthread_barrier_init pthread_barrier_wait pthread_barrier_destroy pthread_once pthread_join " \
-          "pthread_sigmask sched_yield timerfd_settime makecontext swapcontext getcontext") \
+          "pthread_sigmask pthread_setcancelstate sched_yield timerfd_settime makecontext swapcontext getcontext") \
     NEVER("the stream remembers, and whoever printed asks ferror", \
           "fprintf __fprintf_chk fputc putc fwrite fputs feof ferror stderr") \
-    NEVER("the end of the process", "abort raise __stack_chk_fail") \
+    NEVER("the end of the process, and its last words", "abort raise __stack_chk_fail write") \
     NEVER("tells of what libevent was built or opened with", \
           "event_get_version event_get_struct_event_size event_base_get_method event_base_get_features " \
           "event_initialized event_debug_unassign") \

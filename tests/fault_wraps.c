@@ -306,7 +306,6 @@ WRAP(fstat, int, (int fd, struct stat *st), (fd, st), -1)
 WRAP(poll, int, (struct pollfd *fds, nfds_t n, int timeout), (fds, n, timeout), -1)
 
 WRAP(read, ssize_t, (int fd, void *p, size_t n), (fd, p, n), -1)
-WRAP(write, ssize_t, (int fd, const void *p, size_t n), (fd, p, n), -1)
 
 WRAP(socket, int, (int family, int type, int protocol), (family, type, protocol), -1)
 WRAP(bind, int, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n), -1)
@@ -462,6 +461,8 @@ static int row_of(long number, long first, long second)
         return FAULT_syscall_sched_getattr;
     case SYS_sched_setattr:
         return FAULT_syscall_sched_setattr;
+    case SYS_write:
+        return FAULT_syscall_write;
     case SYS_gettid:
         return -1;
     default:

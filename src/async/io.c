@@ -101,11 +101,11 @@ static ssize_t no_wait_transfer(const struct transfer *x)
 static ssize_t careful_transfer(const struct transfer *x)
 {
     int fd = x->attempt.fd, is = hop__poll_now(fd, x->attempt.events);
-    size_t bytes = x->iov->iov_len < PIPE_BUF ? x->iov->iov_len : PIPE_BUF;
+    struct iovec part = { x->iov->iov_base, x->iov->iov_len < PIPE_BUF ? x->iov->iov_len : PIPE_BUF };
 
     if (is <= 0)
         return is < 0 ? is : -EAGAIN;
-    return result(x->write ? write(fd, x->iov->iov_base, bytes) : readv(fd, x->iov, x->iovcnt));
+    return result(x->write ? writev(fd, &part, 1) : readv(fd, x->iov, x->iovcnt));
 }
 
 /* As a sandbox refuses a call that it does not know: the next way may be open. */

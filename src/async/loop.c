@@ -23,6 +23,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bridge/park.h"
@@ -58,7 +59,7 @@ void hop__loop_ring(struct hop__loop *loop)
     ssize_t n;
 
     do
-        n = write(loop->bell, &one, sizeof one);
+        n = syscall(SYS_write, loop->bell, &one, sizeof one); /* write(2) is a point of cancellation */
     while (n < 0 && errno == EINTR);
 }
 
