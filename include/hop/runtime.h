@@ -9,6 +9,17 @@
  * so do futures that the parent would have completed: do not wait for them. It must not return from the task or job it
  * was born in: there is nobody to return to, so it ends by abort, with a line that says so. With a libevent base that
  * hop was attached to it may go on (event_reinit): hop's events in it do nothing.
+ *
+ * Signals: waits go on after a handler has run; none returns -EINTR. The threads of loops block all signals but those
+ * of their own faults; workers and the threads of the blocking lane have the mask of the thread that made the runtime.
+ * A process inherits mask, policy and pin of the thread that starts it: in hop_on_blocking those are the program's own.
+ *
+ * Cancellation (pthread_cancel): of a plain thread it acts between calls of hop, or while it sleeps or waits for a
+ * descriptor, when it holds nothing; in hop_run, hop_runtime_new and hop_runtime_free when they return. A scope that it
+ * had open stays open. Do not cancel hop's own threads: that ends the program.
+ *
+ * The program may exit at any time, from anywhere; work in flight is then cut off where it is. After a dlclose of what
+ * was linked with it the library stays in the process.
  */
 #ifndef HOP_RUNTIME_H
 #define HOP_RUNTIME_H

@@ -5,7 +5,8 @@
  * One thread more than are busy is kept waiting, as long as the limit allows: a thread that takes a task while nobody
  * else waits first starts its successor. So a task that comes finds a thread at once, and threads are started by
  * threads of the lane alone, which have the ordinary policy and affinity of the thread that made the lane; a loop or
- * a worker would hand its own on. A thread that has waited for KEEP_ALIVE leaves, unless it is the last that waits.
+ * a worker would hand its own on. They also have its signal mask, so that a process that is started from there is as
+ * the program would start it. A thread that has waited for KEEP_ALIVE leaves, unless it is the last that waits.
  * The first one is started with the lane, so that the lane always has a thread and no task is ever refused; if more
  * cannot be had, the queue waits. But it may wait for a thread that blocks on what a task of the queue would do: so a
  * successor that could not be started is tried again while tasks wait, by the loop of the task that came, for the
@@ -21,6 +22,7 @@
 
 #include "async/blocking.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 #include "async/loop.h"
@@ -41,6 +43,7 @@ struct hop__lane {
     struct hop__executor executor; /* the first member */
     hop__atomic(int) threads;      /* written under the lock, read by anyone */
     int most;
+    sigset_t mask;                 /* of the thread that made the lane */
     pthread_mutex_t lock; /* guards everything below */
     pthread_cond_t work;  /* a task came, or the end */
     pthread_cond_t gone;  /* a thread left */
@@ -228,6 +231,7 @@ static void *seat_main(void *arg)
     struct hop__lane *lane = seat->lane;
     struct hop__task *t;
 
+    pthread_sigmask(SIG_SETMASK, &lane->mask, NULL);
     pthread_setname_np(pthread_self(), "hop-block");
     hop__thread_join(&seat->executor);
     hop__overflow_stack_open();
@@ -261,6 +265,7 @@ int hop__lane_new(struct hop__lane **out, struct hop_runtime *runtime)
     lane->last = &lane->first;
     lane->helper.run = helper_arrives;
     lane->again.fire = time_to_help;
+    pthread_sigmask(SIG_SETMASK, NULL, &lane->mask);
     pthread_mutex_init(&lane->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
