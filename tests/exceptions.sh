@@ -46,6 +46,8 @@ run() { # how, name
 
 "$program" list >"$work/list" || exit 1
 while read -r how name; do
+    # AddressSanitizer trips over the end of such a thread itself.
+    [ "$how$SANITIZE_FLAGS" = "$how" ] || [ "$how" != exits ] || continue
     run "$how" "$name"
 done <"$work/list"
 echo "$(wc -l <"$work/list") cases"
