@@ -2,10 +2,13 @@
 /*
  * Storms: see storms/storm.h for what one is. This file plays seeds, watches over them and tells how to play one again.
  *
- *     tests/storm                        as a test: SEEDS of them, from HOP_STORM_FROM or the time on
+ *     tests/storm                        as a test: SEEDS of them, from the time on
  *     HOP_SEED=N tests/storm             this one seed; HOP_STORM_SEEDS=K: so many, from it on; the schedule is never
  *                                        the same, so a rare failure may take HOP_STORM_AGAIN=100 turns of the seed
  *     tests/storm COUNT [SECONDS]        so many seeds, or as many as fit in the time, from HOP_SEED or the time on
+ *
+ * HOP_STORM_ONLY="join fork hop family" leaves out all scenes but these, and makes other programs of the same seeds.
+ * HOP_STORM_PATIENCE: seconds without a step until the watchdog calls it a hang.
  *
  * Seeds are played by crews: processes of this program, each for a stretch of seeds, so that a crash takes no more
  * along than one seed. A crew says by a pipe which seed it is at. Inside, a watchdog ends it when nothing moves any

@@ -102,7 +102,7 @@ static uint32_t *some_values(struct actor *a, size_t n)
 
 int scene_join(struct actor *a)
 {
-    size_t n = 5 + (size_t)pick(a, chance(a, 20) ? 3000 : 100), i;
+    size_t n = 5 + (size_t)pick(a, chance(a, 20) ? 20000 : 200), i;
     bool fails = chance(a, 10);
     uint32_t *values = some_values(a, n);
     struct branch b = { values, 0, n, fails ? (size_t)pick(a, (int)n) : n, draw(a), 0 };
@@ -168,7 +168,7 @@ static int climb_as_worker(hop_worker *worker, void *arg)
 
 int scene_fork(struct actor *a)
 {
-    size_t n = 2 + (size_t)pick(a, chance(a, 20) ? 2000 : 50), i;
+    size_t n = 2 + (size_t)pick(a, chance(a, 20) ? 20000 : 200), i;
     uint32_t *values = some_values(a, n);
     struct branch b = { values, 0, n, n, draw(a), 0 };
     uint64_t sum = 0;

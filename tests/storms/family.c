@@ -89,10 +89,11 @@ static int start(struct actor *a, struct ring *r, struct child *c)
     hop_task_options o = { .size = sizeof o, .name = c->actor.role };
     bool plain = chance(a, 40);
 
-    if (c->job)
+    if (c->job) {
         note_deadline(r, a->deadline);
-    if (c->job)
+        c->late = a->task && hop_cancelled() == -ETIMEDOUT;
         return hop_submit(r->scope, c->with_future ? &c->future : NULL, child_runs, c);
+    }
     o.loop = pick(a, storm.loops + 1);
     o.stack_bytes = stacks[pick(a, 5)];
     return hop_spawn(r->scope, child_runs, c, plain ? NULL : &o);
@@ -171,6 +172,7 @@ static bool check_child(struct ring *r, struct child *c)
     if (!c->accepted || !c->job)
         claim_eq(ran, c->accepted);
     claim_eq(c->ended, ran);
+    claim(!ran || !c->late);
     if (ran)
         claim_eq(c->output, work_out(c->input));
     if (c->accepted && !ran)

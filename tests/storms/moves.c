@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "storm.h"
@@ -249,12 +250,14 @@ static const bool races_of_descriptors_are_told = false;
  */
 void choose_weights(struct actor *a)
 {
+    const char *only = getenv("HOP_STORM_ONLY");
     int i;
 
     for (i = 0; i < SCENES; i++)
         storm.weights[i] = chance(a, 35) ? 0 : 1 + pick(a, 8);
     for (i = 0; i < SCENES; i++)
-        if (races_of_descriptors_are_told && scenes[i].play == scene_rupture)
+        if ((races_of_descriptors_are_told && scenes[i].play == scene_rupture) ||
+            (only && !strstr(only, scenes[i].name)))
             storm.weights[i] = 0;
 }
 

@@ -124,6 +124,7 @@ struct child {
     part_fn *part;
     void *arg;
     bool job, accepted, with_future;
+    bool late; /* a job whose deadline had passed before: it must not start */
     hop_future future;
     atomic_int started;
     bool ended;
