@@ -63,20 +63,30 @@ void hop__pool_has_threads(struct hop__pool *pool, int n)
  * Until every worker sits: so what the system refuses is known, and no other thread of ours takes the place of one that
  * an OpenMP runtime has still to start, which would end the process.
  */
-static void wait_until_seated(struct hop__pool *pool)
+static int wait_until_seated(struct hop__pool *pool)
 {
     uint32_t n;
 
     while ((n = hop__load(&pool->unseated, acquire))) /* S2 */
         hop__futex_wait(&pool->unseated, n, HOP_FOREVER);
+    if (pool->born < 0)
+        pthread_join(pool->owner, NULL);
+    return pool->born;
 }
 
+/* The threads are tried where they will be made: what this thread takes for itself is gone by then. */
 static void *owner_main(void *arg)
 {
     struct hop__pool *pool = arg;
 
     hop__overflow_stack_open();
-    hop__team_run(pool);
+    pool->born = hop__team_prepare(pool->nworkers);
+    if (pool->born < 0) {
+        hop__store(&pool->unseated, 0, release); /* pairs with S2 */
+        hop__futex_wake(&pool->unseated);
+    } else {
+        hop__team_run(pool);
+    }
     hop__overflow_stack_close();
     return NULL;
 }
@@ -197,18 +207,17 @@ int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt)
     rc = look_at_machine(pool);
     if (!rc)
         rc = allocate(pool);
-    if (!rc)
-        rc = hop__team_prepare(pool->nworkers);
     if (!rc) {
         hop__init(&rt->load.width, hop__load(&pool->active, relaxed));
         hop__init(&pool->unseated, (uint32_t)pool->nworkers);
         rc = -pthread_create(&pool->owner, NULL, owner_main, pool);
     }
+    if (!rc)
+        rc = wait_until_seated(pool);
     if (rc < 0) {
         deallocate(pool);
         return rc;
     }
-    wait_until_seated(pool);
     *out = pool;
     return 0;
 }

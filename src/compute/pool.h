@@ -71,6 +71,7 @@ struct hop__pool {
     hop__atomic(int) stop;
     hop__atomic(uint32_t) unseated; /* futex: workers that have not begun for the first time */
     hop__atomic(int) gone; /* workers that have left their seats; relaxed: the region's barriers order it */
+    int born; /* an error if there are not enough threads, and then there is no owner */
 
     /* Team mode. */
     struct hop__inbox team_inbox;
@@ -93,7 +94,7 @@ int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt);
 void hop__pool_free(struct hop__pool *pool); /* nothing may be queued or running any more */
 void hop__pool_describe(struct hop__pool *pool, FILE *out);
 
-/* Before the first thread of a pool. Errors: what would keep its threads from starting, or from ending well. */
+/* On the owner's thread, before it runs the team. Errors: what would keep its threads from starting or ending well. */
 int hop__team_prepare(int nworkers);
 
 /*

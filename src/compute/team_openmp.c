@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <omp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -71,30 +72,49 @@ static void *live_until_unlocked(void *gate)
     return NULL;
 }
 
+/* As large as those of the runtime, which has a default of its own and OMP_STACKSIZE; libomp adds a little to each. */
+static void set_stack_size(pthread_attr_t *attributes)
+{
+#if defined(__clang__)
+    pthread_attr_setstacksize(attributes, kmp_get_stacksize_s() + 256 * 1024);
+#else
+    (void)attributes;
+#endif
+}
+
 /* An OpenMP runtime ends the process if it cannot start a thread. So as many are tried first, all alive at once. */
 static int try_threads(int n)
 {
     pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-    pthread_t *threads = calloc((size_t)n, sizeof *threads);
+    pthread_t *threads = calloc((size_t)n + 1, sizeof *threads);
+    pthread_attr_t attributes;
     int i, rc = threads ? 0 : -ENOMEM;
 
+    pthread_attr_init(&attributes);
+    set_stack_size(&attributes);
     pthread_mutex_lock(&gate);
     for (i = 0; !rc && i < n; i++)
-        rc = -pthread_create(&threads[i], NULL, live_until_unlocked, &gate);
+        rc = -pthread_create(&threads[i], &attributes, live_until_unlocked, &gate);
     if (rc && i > 0)
         i--; /* the last was not started */
     pthread_mutex_unlock(&gate);
     while (i-- > 0)
         pthread_join(threads[i], NULL);
+    pthread_attr_destroy(&attributes);
     free(threads);
     return rc;
 }
 
-int hop__team_prepare(int nworkers)
+/* libomp ends the process where it may not set masks, unless it is told not to. The pool pins its threads itself. */
+static void spare_runtime_affinity(void)
 {
-    int rc = load_what_threads_end_with();
+#if defined(__clang__)
+    cpu_set_t mask;
 
-    return rc ? rc : try_threads(nworkers);
+    if (!getenv("KMP_AFFINITY") && sched_getaffinity(0, sizeof mask, &mask) == 0 &&
+        sched_setaffinity(0, sizeof mask, &mask) < 0)
+        kmp_set_defaults("KMP_AFFINITY=disabled");
+#endif
 }
 
 /* What the user has limited (OMP_THREAD_LIMIT, KMP_LIBRARY=serial) has fewer; every later region gets as many. */
@@ -106,6 +126,17 @@ static int threads_of_region(int wanted)
 #pragma omp master
     n = omp_get_num_threads();
     return n;
+}
+
+int hop__team_prepare(int nworkers)
+{
+    int rc = load_what_threads_end_with();
+
+    if (rc)
+        return rc;
+    spare_runtime_affinity();
+    threads_of_region(1); /* so that the runtime has taken what it needs for itself */
+    return try_threads(nworkers - 1); /* and this one */
 }
 
 void hop__team_run(struct hop__pool *pool)
