@@ -325,6 +325,58 @@ START_TEST(twenty_cycles_leave_nothing)
 }
 END_TEST
 
+/*
+ * The end comes before the pool's owner is back from the team's turn, because somebody keeps its CPU for a while. An
+ * OpenMP runtime that keeps the threads must get them back all the same, or the next pool finds them odd.
+ */
+struct held_up {
+    pthread_t busy;
+    int cpu;
+};
+
+static void *keep_cpu(void *arg)
+{
+    const struct held_up *h = arg;
+    hop_ns until = hop_now() + 20 * HOP_MS;
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(h->cpu, &set);
+    sched_setaffinity(0, sizeof set, &set);
+    while (hop_now() < until)
+        ;
+    return NULL;
+}
+
+static int end_with_the_team(void *arg)
+{
+    struct held_up *h = arg;
+    struct sched_param none = { 0 };
+
+    hop_on_team {
+        h->cpu = sched_getcpu();
+        h->busy = start_thread(keep_cpu, h);
+        sched_setscheduler(0, SCHED_IDLE, &none);
+    }
+    return 0;
+}
+
+START_TEST(the_end_comes_in_the_teams_turn)
+{
+    hop_config config = { .workers = 2, .qos = HOP_QOS_OFF };
+    struct held_up h;
+    hop_runtime *rt;
+    int i;
+
+    for (i = 0; i < 10; i++) {
+        must_eq(hop_runtime_new(&rt, &config), 0);
+        must_eq(hop_spawn(hop_root(rt), end_with_the_team, &h, NULL), 0);
+        must_eq(hop_runtime_free(rt), 0);
+        join_thread(h.busy);
+    }
+}
+END_TEST
+
 /* --- without descriptors --- */
 
 START_TEST(too_few_descriptors)
@@ -1280,8 +1332,8 @@ END_TEST
 RUN_TESTS("runtime", run_returns_what_main_returned, run_returns_the_first_error_of_the_root,
           what_is_in_the_root_outlives_main, no_runtime_starts_inside_of_one, several_programs_side_by_side,
           absurd_configurations, odd_configurations_work, the_blocking_lane_is_bounded,
-          the_caller_gets_its_thread_back, twenty_cycles_leave_nothing, too_few_descriptors, freed_without_descriptors,
-          live_runtimes_only, not_freed_from_inside, before_and_after, run_keeps_what_the_thread_uses,
+          the_caller_gets_its_thread_back, twenty_cycles_leave_nothing, the_end_comes_in_the_teams_turn,
+          too_few_descriptors, freed_without_descriptors, live_runtimes_only, not_freed_from_inside, before_and_after, run_keeps_what_the_thread_uses,
           shutdown_drains, shutdown_tells_the_first_error,
           shutdown_cancels_what_does_not_end, failed_main_cancels_the_rest, shutdown_leaves_shields_alone,
           shutdown_cancels_scopes_of_threads, spawns_race_with_the_shutdown, nothing_new_is_admitted,
