@@ -686,6 +686,59 @@ START_TEST(sixty_four_workers_and_loops)
 }
 END_TEST
 
+/* A process can have 64 loops. The runtime that asks for more gets nothing, and leaves nothing. */
+START_TEST(more_loops_than_a_process_can_have)
+{
+    int fds, threads;
+    hop_runtime *first, *second;
+
+    must_eq(hop_runtime_new(&first, &(hop_config){ .loops = 40 }), 0);
+    fds = open_descriptors();
+    threads = live_threads();
+    must_eq(hop_runtime_new(&second, &(hop_config){ .loops = 25 }), -EAGAIN);
+    must_eq(open_descriptors(), fds);
+    must_eq(settled_threads(threads), threads);
+    must_eq(hop_runtime_new(&second, &(hop_config){ .loops = 24 }), 0);
+    must_eq(hop_runtime_free(second), 0);
+    must_eq(hop_runtime_free(first), 0);
+}
+END_TEST
+
+/* --- the blocking lane --- */
+
+static int block_and_wait(void *arg)
+{
+    int rc = 0;
+
+    hop_on_blocking {
+        rc = hop_sleep(10 * HOP_US); /* goes home, and comes back to the same thread */
+        count_job(arg);
+    }
+    return rc;
+}
+
+static int crowd_on_the_lane(void *arg)
+{
+    long n = sized(100000), i;
+    hop_scope scope;
+    hop_stats stats;
+
+    must_eq(hop_scope_open(&scope), 0);
+    for (i = 0; i < n; i++)
+        must_eq(hop_spawn(&scope, block_and_wait, NULL, NULL), 0);
+    must_eq(hop_scope_close(&scope), 0);
+    must_eq(atomic_load(&jobs_run), n);
+    must_eq(hop_stats_read(&stats), 0);
+    must(stats.blocking_threads <= hop_int(arg));
+    return 0;
+}
+
+START_TEST(tasks_queue_for_the_blocking_lane)
+{
+    run_main_with(crowd_on_the_lane, hop_ptr(16), &(hop_config){ .blocking_threads = 16 });
+}
+END_TEST
+
 /* --- threads --- */
 
 struct submitter {
@@ -789,7 +842,8 @@ int main(void)
         tasks_asleep_at_once, jobs_in_flat_memory, offloads_in_flat_memory, tasks_in_flat_memory, items_between_loops,
         select_among_as_many_as_allowed, futures_awaited_by_one, timers_in_one_wheel, naps, scopes_nested_deep,
         ranges_as_long_as_can_be, runtimes_one_after_the_other, eight_runtimes_at_once, sixty_four_workers_and_loops,
-        a_hundred_threads_submit_at_once, counters_come_round,
+        more_loops_than_a_process_can_have, tasks_queue_for_the_blocking_lane, a_hundred_threads_submit_at_once,
+        counters_come_round,
         TEST_SANITIZED || TEST_VALGRIND ? NULL : no_space_for_stacks, /* they map what they like */
         no_mappings_for_stacks, NULL
     };

@@ -68,8 +68,9 @@ typedef struct hop_config {
  * Context: plain thread.
  * Owns: arg and config stay the caller's; both may live in its frame.
  * Errors: what main returned, if negative; otherwise the first error of a task in the root scope, otherwise main's
- * result. -EINVAL (null main, absurd config), -ENOMEM, -EAGAIN (threads), -EMFILE; -EDEADLK in a task, a job or a
- * callback; -ETIMEDOUT if something outlived the shutdown (it is named in the log, and its threads are left alone).
+ * result. -EINVAL (null main, absurd config), -ENOMEM, -EAGAIN (threads; 64 loops in a process), -EMFILE; -EDEADLK in
+ * a task, a job or a callback; -ETIMEDOUT if something outlived the shutdown (it is named in the log, and its threads
+ * are left alone).
  */
 HOP_API int hop_run(hop_fn *main, void *arg, const hop_config *config);
 
