@@ -153,8 +153,8 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
 
 #define FAULT_NEVER(NEVER) \
     NEVER("a function of its arguments", \
-          "memcpy memmove memset __memcpy_chk __memmove_chk __memset_chk memcmp memchr strchr strcmp strcspn strlen " \
-          "strncmp " \
+          "memcpy memmove memset __memcpy_chk __memmove_chk __memset_chk memcmp bcmp memchr strchr strcmp strcspn " \
+          "strlen strncmp " \
           "strnlen strrchr strspn strstr strtok_r __strtok_r strtol strtoll __isoc23_strtol __isoc23_strtoll qsort " \
           "strerror inet_pton inet_ntop __isoc99_sscanf __isoc23_sscanf snprintf __snprintf_chk vsnprintf " \
           "sigemptyset sigfillset sigdelset pthread_equal __ctype_b_loc") \
