@@ -106,7 +106,7 @@ int hop_channel_new(hop_channel **out, size_t item_bytes, size_t capacity)
 {
     hop_channel *c;
 
-    if (!out || (item_bytes && capacity > (SIZE_MAX - sizeof *c) / item_bytes))
+    if (!out || (item_bytes && capacity > (PTRDIFF_MAX - sizeof *c) / item_bytes))
         return -EINVAL;
     c = malloc(sizeof *c + item_bytes * capacity);
     if (!c)
