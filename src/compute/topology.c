@@ -16,6 +16,7 @@
 #include "compute/topology.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -51,6 +52,22 @@ static void undo_openmp_binding(struct hop__topology *t);
 static int choose_allowed(struct hop__topology *t);
 static int seat_everyone(struct hop__topology *t);
 
+/* One at a time: hwloc keeps sizes that it has found out in variables of its own, and writes them without a lock. */
+static int look_around(struct hop__topology *t)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    int rc;
+
+    pthread_mutex_lock(&lock);
+    rc = read_machine(t);
+    if (rc == 0) {
+        undo_openmp_binding(t);
+        rc = choose_allowed(t);
+    }
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
 int hop__topology_open(struct hop__topology **out)
 {
     struct hop__topology *t = calloc(1, sizeof *t);
@@ -59,11 +76,7 @@ int hop__topology_open(struct hop__topology **out)
     *out = NULL;
     if (!t)
         return -ENOMEM;
-    rc = read_machine(t);
-    if (rc == 0) {
-        undo_openmp_binding(t);
-        rc = choose_allowed(t);
-    }
+    rc = look_around(t);
     if (rc == 0)
         rc = seat_everyone(t);
     if (rc < 0)
