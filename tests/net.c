@@ -377,6 +377,8 @@ static int full_main(void *arg)
 
 START_TEST(no_descriptors)
 {
+    if (TEST_VALGRIND) /* it limits descriptors by itself: it accepts a connection and then throws it away */
+        return;
     run_main(full_main);
 }
 END_TEST

@@ -101,7 +101,7 @@ static int wait_in_crowd(void *arg)
 
 static int gather_crowd(void *arg)
 {
-    int n = TEST_SANITIZED ? 2000 : 10000, i;
+    int n = TEST_SLOW ? 2000 : 10000, i;
     struct crowd c = { 0 };
     hop_stats stats;
     hop_scope scope;
@@ -466,7 +466,7 @@ static int dig(void *arg)
 
 static int cancel_the_shaft(void *arg)
 {
-    struct shaft s = { 5000, HOP_FUTURE_INIT };
+    struct shaft s = { TEST_SLOW ? 1000 : 5000, HOP_FUTURE_INIT };
     hop_scope scope;
 
     (void)arg;
