@@ -328,7 +328,7 @@ static int meet_the_crowd(void *arg)
 
 START_TEST(thousands_of_clients)
 {
-    long wanted = TEST_SANITIZED || TEST_VALGRIND ? 500 : 10000, most = raise_file_limit() - 100;
+    long wanted = TEST_SLOW ? 500 : 10000, most = raise_file_limit() - 100;
     struct clients c = { .n = (int)(wanted < most ? wanted : most) };
     int before = open_descriptors(), silent = count_fated(c.n, SILENT) + count_fated(c.n, FLOODED);
 

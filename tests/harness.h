@@ -23,6 +23,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef HOP_HELGRIND
+#include "helgrind.h"
+#else
+static inline void forgive_libraries(void)
+{
+}
+#endif
+
 enum { TEST_SECONDS = 20 };
 
 #if defined(__clang__) && !defined(HOP_TEAM_PTHREAD)
@@ -42,6 +50,7 @@ static int one_job(void *arg)
  */
 static void warm_up(void)
 {
+    forgive_libraries();
     if (TEST_KEPT_THREADS)
         hop_run(one_job, NULL, &(hop_config){ .workers = 16 });
 }

@@ -528,6 +528,8 @@ END_TEST
 
 /* --- the team --- */
 
+#if TEAM_OF_OPENMP
+
 /* Who the workers are: each waits for all the others, so that each has one of these jobs. */
 struct roll {
     pthread_barrier_t barrier;
@@ -556,8 +558,6 @@ static void take_the_roll(struct roll *r)
     must_eq(hop_scope_close(&scope), 0);
     pthread_barrier_destroy(&r->barrier);
 }
-
-#if TEAM_OF_OPENMP
 
 struct region {
     int threads, parallel_at_top, workers;

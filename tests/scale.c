@@ -24,7 +24,7 @@ static long sized(long full)
 {
     long n = test_scaled(full);
 
-    if (TEST_SANITIZED || TEST_VALGRIND)
+    if (TEST_SLOW)
         n = n > full / 1000 ? full / 1000 : n;
     return n > 0 ? n : 1;
 }
@@ -76,7 +76,7 @@ START_TEST(tasks_asleep_at_once)
     long before = status_kib("VmSize");
 
     run_main(hundred_thousand_asleep);
-    if (!TEST_SANITIZED && !TEST_VALGRIND)
+    if (!TEST_SLOW)
         ck_assert_int_lt(status_kib("VmSize") - before, 256 * 1024); /* arenas of the allocator */
 }
 END_TEST
@@ -182,7 +182,7 @@ static int chain_of_scopes(long batches, void (*batch)(hop_scope *))
         batch(&scope);
         must_eq(hop_scope_close(&scope), 0);
     }
-    if (batches > 5 && !TEST_SANITIZED && !TEST_VALGRIND) {
+    if (batches > 5 && !TEST_SLOW) {
         ck_assert_int_le((long)(allocated() - memory), 16 * 1024); /* what threads look up once, and keep */
         ck_assert_int_le(status_kib("VmRSS") - resident, 2048);
     }
@@ -639,7 +639,7 @@ START_TEST(runtimes_one_after_the_other)
     use_runtime(hop_ptr((int)sized(1000)));
     must_eq(open_descriptors(), fds);
     must_eq(settled_threads(threads), threads);
-    if (!TEST_SANITIZED && !TEST_VALGRIND) {
+    if (!TEST_SLOW) {
         ck_assert_int_le((long)allocated() - memory, 64 * 1024);
         ck_assert_int_le(status_kib("VmRSS") - resident, 4096);
     }
@@ -844,7 +844,7 @@ int main(void)
         ranges_as_long_as_can_be, runtimes_one_after_the_other, eight_runtimes_at_once, sixty_four_workers_and_loops,
         more_loops_than_a_process_can_have, tasks_queue_for_the_blocking_lane, a_hundred_threads_submit_at_once,
         counters_come_round,
-        TEST_SANITIZED || TEST_VALGRIND ? NULL : no_space_for_stacks, /* they map what they like */
+        TEST_SLOW ? NULL : no_space_for_stacks, /* they map what they like */
         no_mappings_for_stacks, NULL
     };
 

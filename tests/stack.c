@@ -437,7 +437,7 @@ END_TEST
 
 int main(void)
 {
-    bool watched = TEST_SANITIZED || TEST_VALGRIND; /* by who has reports and mappings of his own */
+    bool watched = TEST_SLOW; /* by who has reports and mappings of his own */
     const TTest *const all[] = {
         threads_leave_their_stacks_whole,
 #ifdef _OPENMP

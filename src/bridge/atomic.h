@@ -59,24 +59,34 @@
 
 #include <stdatomic.h>
 
+/* Helgrind has to be told of each operation; nobody else. */
+#ifdef HOP_HELGRIND
+#include "bridge/helgrind.h"
+#else
+#define HOP__TELL(p, order, operation) (operation)
+#define HOP__TELL_STORE(p, order, operation) (operation)
+#endif
+
 #define hop__atomic(type) _Atomic(type)
 #define hop__var(type) type
 #define hop__get(p) (*(p))
 #define hop__set(p, v) (*(p) = (v))
-#define hop__init(p, v) atomic_init((p), (v))
 #define HOP__MO(order) HOP__MO_(order)
 #define HOP__MO_(order) memory_order_##order
-#define hop__load(p, order) atomic_load_explicit((p), HOP__MO(order))
-#define hop__store(p, v, order) atomic_store_explicit((p), (v), HOP__MO(order))
-#define hop__exchange(p, v, order) atomic_exchange_explicit((p), (v), HOP__MO(order))
-#define hop__fetch_add(p, v, order) atomic_fetch_add_explicit((p), (v), HOP__MO(order))
-#define hop__fetch_sub(p, v, order) atomic_fetch_sub_explicit((p), (v), HOP__MO(order))
-#define hop__fetch_or(p, v, order) atomic_fetch_or_explicit((p), (v), HOP__MO(order))
-#define hop__fetch_and(p, v, order) atomic_fetch_and_explicit((p), (v), HOP__MO(order))
+#define hop__init(p, v) HOP__TELL_STORE(p, memory_order_relaxed, atomic_init((p), (v)))
+#define hop__load(p, order) HOP__TELL(p, HOP__MO(order), atomic_load_explicit((p), HOP__MO(order)))
+#define hop__store(p, v, order) HOP__TELL_STORE(p, HOP__MO(order), atomic_store_explicit((p), (v), HOP__MO(order)))
+#define hop__exchange(p, v, order) HOP__TELL(p, HOP__MO(order), atomic_exchange_explicit((p), (v), HOP__MO(order)))
+#define hop__fetch_add(p, v, order) HOP__TELL(p, HOP__MO(order), atomic_fetch_add_explicit((p), (v), HOP__MO(order)))
+#define hop__fetch_sub(p, v, order) HOP__TELL(p, HOP__MO(order), atomic_fetch_sub_explicit((p), (v), HOP__MO(order)))
+#define hop__fetch_or(p, v, order) HOP__TELL(p, HOP__MO(order), atomic_fetch_or_explicit((p), (v), HOP__MO(order)))
+#define hop__fetch_and(p, v, order) HOP__TELL(p, HOP__MO(order), atomic_fetch_and_explicit((p), (v), HOP__MO(order)))
 #define hop__cas(p, expected, v, order, failure) \
-    atomic_compare_exchange_strong_explicit((p), (expected), (v), HOP__MO(order), HOP__MO(failure))
+    HOP__TELL(p, HOP__MO(order), \
+              atomic_compare_exchange_strong_explicit((p), (expected), (v), HOP__MO(order), HOP__MO(failure)))
 #define hop__cas_weak(p, expected, v, order, failure) \
-    atomic_compare_exchange_weak_explicit((p), (expected), (v), HOP__MO(order), HOP__MO(failure))
+    HOP__TELL(p, HOP__MO(order), \
+              atomic_compare_exchange_weak_explicit((p), (expected), (v), HOP__MO(order), HOP__MO(failure)))
 #define hop__fence(order) atomic_thread_fence(HOP__MO(order))
 
 extern bool hop__membarrier_missing; /* set once, before the first worker starts (park.c) */
