@@ -42,15 +42,20 @@ static void forget_in_child(void)
     hop__fd_orphan_begins();
 }
 
-static int watch_forks(void)
+/* What is done once in a process. Under a lock and not by pthread_once, which helgrind does not know. */
+static int prepare_process(void)
 {
-    static bool watched; /* under the lock */
+    static bool prepared;
     int rc = 0;
 
     pthread_mutex_lock(&list_lock);
-    if (!watched)
+    if (!prepared)
         rc = -pthread_atfork(NULL, NULL, forget_in_child);
-    watched = !rc;
+    if (!prepared && !rc) {
+        hop__park_setup();
+        hop__overflow_report_setup();
+        prepared = true;
+    }
     pthread_mutex_unlock(&list_lock);
     return rc;
 }
@@ -254,7 +259,7 @@ static int build(struct hop__house **out, const hop_config *config, bool lend)
     int i, rc = config ? check(config) : 0;
 
     if (!rc)
-        rc = watch_forks();
+        rc = prepare_process();
     if (rc < 0)
         return rc;
     h = calloc(1, sizeof *h);
@@ -265,8 +270,6 @@ static int build(struct hop__house **out, const hop_config *config, bool lend)
     if (config)
         rt->config = *config;
     fill_in(&rt->config);
-    hop__park_setup();
-    hop__overflow_report_setup();
     hop__stack_pool_open(&rt->stacks, rt->config.stack_bytes);
     pthread_mutex_init(&rt->tasks_lock, NULL);
     hop__scope_init(&rt->root, rt);

@@ -115,7 +115,7 @@ static void measure_wake_cost(void)
     hop__wake_cost = median < wake_cost_least ? wake_cost_least : median > wake_cost_most ? wake_cost_most : median;
 }
 
-static void setup(void)
+void hop__park_setup(void)
 {
     long commands = membarrier(MEMBARRIER_CMD_QUERY);
     uint64_t ticks;
@@ -131,11 +131,4 @@ static void setup(void)
     if (ticks < UINT64_MAX / HOP_MS && span > 0 && ticks * HOP_MS / (uint64_t)span > 0)
         hop__ticks_per_ms = ticks * HOP_MS / (uint64_t)span;
     hop__wake_ticks = hop__ticks_in(hop__wake_cost);
-}
-
-void hop__park_setup(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    pthread_once(&once, setup);
 }

@@ -178,7 +178,7 @@ static void close_at_exit(void *ignored)
     hop__overflow_stack_close();
 }
 
-static void setup(void)
+void hop__overflow_report_setup(void)
 {
     thread_ends_tells = !pthread_key_create(&thread_ends, close_at_exit);
 #ifndef HOP__ASAN /* which has a report of its own */
@@ -186,13 +186,6 @@ static void setup(void)
 #else
     (void)install;
 #endif
-}
-
-void hop__overflow_report_setup(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    pthread_once(&once, setup);
 }
 
 static char *own_stack_low(void)
