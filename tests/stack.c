@@ -3,7 +3,11 @@
 /* Stacks: what happens when one is full, wherever code runs; and that all of them are given back whole. */
 #include "harness.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 
 #include "bridge/stack.h"
 
@@ -82,6 +86,41 @@ START_TEST(stack_overflow_on_a_worker_is_reported)
     must_eq(WTERMSIG(status), SIGSEGV);
     ck_assert_ptr_nonnull(strstr(text, "stack overflow"));
     ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1);
+}
+END_TEST
+
+/* A kernel, or what plays its part, that takes the advice to guard a stack and does nothing. */
+static void ignore_advice(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof code / sizeof *code, code };
+
+    must_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        _exit(77); /* no filters here */
+}
+
+static void run_overflow_unadvised(void)
+{
+    ignore_advice();
+    hop_run(spawn_overflow, NULL, NULL);
+}
+
+START_TEST(guards_are_there_where_advice_is_ignored)
+{
+    char text[4096];
+    int status = in_a_child(run_overflow_unadvised, text, sizeof text);
+
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        return;
+    must(WIFSIGNALED(status));
+    must_eq(WTERMSIG(status), SIGSEGV);
+    ck_assert_ptr_nonnull(strstr(text, "stack overflow in task 'bottomless'"));
 }
 END_TEST
 
@@ -445,7 +484,7 @@ int main(void)
 #endif
         watched ? NULL : stacks_given_back_in_any_order,
         stack_overflow_is_reported, stack_overflow_on_a_worker_is_reported, stack_overflow_at_home_is_reported,
-        recursion_is_right_or_reported,
+        guards_are_there_where_advice_is_ignored, recursion_is_right_or_reported,
         large_frames_do_not_step_over_the_guard, NULL
     };
 

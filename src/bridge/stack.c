@@ -145,14 +145,24 @@ void hop__stack_pool_close(struct hop__stack_pool *pool)
 
 /* --- guards --- */
 
+/* An emulator or a sandbox may take advice and do nothing. A call that has to read there tells. */
+static bool is_guarded(const char *low)
+{
+    return access(low, F_OK) < 0 && errno == EFAULT;
+}
+
 int hop__guard_install(char *low)
 {
-    if (hop__load(&guard_kind, relaxed) != GUARD_MPROTECT) {
-        if (!madvise(low, HOP__GUARD_BYTES, MADV_GUARD_INSTALL)) {
+    int kind = hop__load(&guard_kind, relaxed);
+
+    if (kind != GUARD_MPROTECT) {
+        bool taken = !madvise(low, HOP__GUARD_BYTES, MADV_GUARD_INSTALL);
+
+        if (taken && (kind == GUARD_MADVISE || is_guarded(low))) {
             hop__store(&guard_kind, GUARD_MADVISE, relaxed);
             return 0;
         }
-        if (errno != ENOMEM) /* the kernel knows it, and had no memory for a page table */
+        if (taken || errno != ENOMEM) /* the kernel knows it, and had no memory for a page table */
             hop__store(&guard_kind, GUARD_MPROTECT, relaxed);
     }
     return mprotect(low, HOP__GUARD_BYTES, PROT_NONE) ? -EAGAIN : 0;
