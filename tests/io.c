@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "refuse.h"
+
 /* A thread of the OpenMP runtime that ends may still hold a library open for a moment. */
 static int settled_descriptors(int expected)
 {
@@ -838,6 +840,36 @@ START_TEST(closed_behind)
 }
 END_TEST
 
+/* --- a kernel that does not know how to read and write without waiting --- */
+
+static int wrong_ends_main(void *arg)
+{
+    int pipes[2];
+    char c;
+
+    (void)arg;
+    must_eq(pipe(pipes), 0);
+    must_eq(hop_write(pipes[0], "x", 1), -EBADF); /* and does not wait for what never comes */
+    must_eq(hop_read(pipes[1], &c, 1), -EBADF);
+    hop_within(HOP_MS) {
+        must_eq(hop_read(pipes[0], &c, 1), -ETIMEDOUT);
+    }
+    must_eq(hop_write(pipes[1], "x", 1), 1);
+    must_eq(hop_read(pipes[0], &c, 1), 1);
+    must_eq(hop_close(pipes[0]), 0);
+    return hop_close(pipes[1]);
+}
+
+START_TEST(wrong_ends_on_an_old_kernel)
+{
+    const long unknown[] = { SYS_preadv2, SYS_pwritev2 };
+
+    run_main(wrong_ends_main);
+    if (!refuse_calls(ENOSYS, unknown, 2))
+        run_main(wrong_ends_main);
+}
+END_TEST
+
 RUN_TESTS("io", sockets, streams_of_all_kinds, flags_stay, eventfds, peer_gone, files, stale_class, errors, in_jobs,
           deadline_cancel_close, cancelled_before, wait_fd, plain_threads, from_workers, closed_elsewhere,
-          waited_for_at_the_last_moment, churning, closed_behind)
+          waited_for_at_the_last_moment, churning, closed_behind, wrong_ends_on_an_old_kernel)

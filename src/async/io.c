@@ -98,13 +98,23 @@ static ssize_t no_wait_transfer(const struct transfer *x)
                            : preadv2(x->attempt.fd, x->iov, x->iovcnt, -1, RWF_NOWAIT));
 }
 
+/* The wrong end of a pipe never becomes ready. */
+static bool is_opened_for(int fd, bool write)
+{
+    int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
+
+    return mode == O_RDWR || mode == (write ? O_WRONLY : O_RDONLY);
+}
+
 static ssize_t careful_transfer(const struct transfer *x)
 {
     int fd = x->attempt.fd, is = hop__poll_now(fd, x->attempt.events);
     struct iovec part = { x->iov->iov_base, x->iov->iov_len < PIPE_BUF ? x->iov->iov_len : PIPE_BUF };
 
-    if (is <= 0)
-        return is < 0 ? is : -EAGAIN;
+    if (!is)
+        return is_opened_for(fd, x->write) ? -EAGAIN : -EBADF;
+    if (is < 0)
+        return is;
     return result(x->write ? writev(fd, &part, 1) : readv(fd, x->iov, x->iovcnt));
 }
 
