@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if UINTPTR_MAX < UINT64_MAX
+#error "hop is for machines with pointers of 64 bits"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

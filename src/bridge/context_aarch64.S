@@ -11,6 +11,7 @@
     .p2align 4
 hop__machine_switch:            /* (void **save, void *load) */
     .cfi_startproc
+    hint #34                    /* bti c: may be called through a register, by a veneer say */
     sub sp, sp, #160
     .cfi_def_cfa_offset 160
     stp x19, x20, [sp, #0]
@@ -95,6 +96,16 @@ hop__machine_start:             /* first frame of a stack: x19 is the argument *
     brk #0
     .cfi_endproc
     .size hop__machine_start, .-hop__machine_start
+
+#if defined(__ARM_FEATURE_BTI_DEFAULT)
+    /* Made for branch target identification, like the compiler's objects; one that is not said to be unmarks all. */
+    .pushsection .note.gnu.property, "a"
+    .p2align 3
+    .word 4, 16, 5              /* sizes of name and content, NT_GNU_PROPERTY_TYPE_0 */
+    .asciz "GNU"
+    .word 0xc0000000, 4, 1, 0   /* GNU_PROPERTY_AARCH64_FEATURE_1_AND, its size, BTI, padding */
+    .popsection
+#endif
 #endif
 #if defined(__linux__) && defined(__ELF__)
     .section .note.GNU-stack, "", %progbits

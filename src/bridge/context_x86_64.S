@@ -2,6 +2,9 @@
 /*
  * x86-64, System V ABI. A suspended stack, from its stack pointer up:
  *     MXCSR and x87 control word, r15, r14, r13, r12, rbx, rbp, return address
+ *
+ * There is no property note on purpose: a shadow stack would have to be switched along, so what this is linked into
+ * must not be said to keep one.
  */
 #if defined(__x86_64__) && !defined(HOP_CONTEXT_UCONTEXT)
     .text
