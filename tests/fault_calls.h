@@ -164,7 +164,8 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
     NEVER("with arguments that are valid for as long as hop is there there is no way to fail", \
           "pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_unlock pthread_cond_init " \
           "pthread_cond_destroy pthread_cond_signal pthread_cond_broadcast pthread_cond_wait pthread_condattr_init " \
-          "pthread_condattr_setclock pthread_condattr_destroy pthread_attr_getstack pthread_attr_destroy " \
+          "pthread_condattr_setclock pthread_condattr_destroy pthread_attr_init pthread_attr_setstacksize " \
+          "pthread_attr_getstack pthread_attr_destroy " \
           "pthread_barrier_init pthread_barrier_wait pthread_barrier_destroy pthread_once pthread_join " \
           "pthread_sigmask pthread_setcancelstate sched_yield timerfd_settime makecontext swapcontext getcontext") \
     NEVER("the stream remembers, and whoever printed asks ferror", \
