@@ -299,6 +299,24 @@ int looped_in_job(void *)
     return hop_offload(loop_in_job, nullptr);
 }
 
+// What was always short is done by the caller alone: another way to the same body.
+int escape_later(std::size_t lo, std::size_t hi, void *arg)
+{
+    return arg ? escape_range(lo, hi, nullptr) : 0;
+}
+
+int short_loop_in_job(void *)
+{
+    for (int i = 0; i < 100; i++)
+        MUST(hop_parallel_for(0, 1000, escape_later, nullptr, nullptr) == 0);
+    return with_handler([] { (void)hop_parallel_for(0, 1000, escape_later, hop_ptr(1), nullptr); });
+}
+
+int short_looped_in_job(void *)
+{
+    return hop_offload(short_loop_in_job, nullptr);
+}
+
 int looped_on_team(void *)
 {
     hop_on_team
@@ -402,6 +420,7 @@ const item items[] = {
     { "throws", "joined_second", joined_second },
     { "throws", "looped", looped },
     { "throws", "looped_in_job", looped_in_job },
+    { "throws", "short_looped_in_job", short_looped_in_job },
     { "throws", "looped_on_team", looped_on_team },
     { "throws", "folded", folded },
     { "throws", "combined", combined },

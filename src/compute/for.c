@@ -252,8 +252,10 @@ static int run_short(struct loop *l, int width, uint64_t expected)
 {
     size_t hi = l->hi, n = hi - l->lo, first = n / 8 > l->unit ? n / 8 : n;
     uint64_t start = hop__ticks(), took;
-    int rc = l->body(l->lo, l->lo + first, l->arg);
+    int rc;
 
+    HOP__BOUNDARY();
+    rc = l->body(l->lo, l->lo + first, l->arg);
     hop__check_returned(&hop__thread_self);
     took = hop__span(start, hop__ticks());
     l->lo += first;
