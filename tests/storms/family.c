@@ -303,6 +303,67 @@ int scene_family(struct actor *a)
     return interrupted(a);
 }
 
+/*
+ * A line of tasks, each the child of the one before, whose last waits for what never comes. The others have closed their
+ * ears and wait for the next one's end, so only the news of a cancellation, passed on from scope to scope, ends it all.
+ */
+struct link {
+    int behind; /* more of them */
+    hop_future ended;
+};
+
+static int wait_in_vain(struct actor *a)
+{
+    hop_future never = HOP_FUTURE_INIT;
+    hop_case cases[] = { hop_on_future(&never), hop_on_after(3600 * HOP_SEC) };
+
+    switch (pick(a, 3)) {
+    case 0: return hop_await(&never);
+    case 1: return hop_sleep(3600 * HOP_SEC);
+    default: return hop_select(cases, 2);
+    }
+}
+
+static int link_part(struct actor *a, void *arg)
+{
+    struct link *l = arg, next = { l->behind - 1, HOP_FUTURE_INIT };
+    struct cast cast = { "a link of a chain", link_part, &next, 0, 0, false, false };
+    struct ring r;
+    int rc;
+
+    if (l->behind == 0) {
+        rc = wait_in_vain(a);
+        claim(rc < 0);
+        heard(a, rc);
+    } else if ((rc = ring_open(a, &r)) == 0) {
+        gust(a);
+        if (ring_add(a, &r, &cast, NULL) == 0)
+            await_surely(a, &next.ended);
+        rc = ring_close(a, &r);
+    }
+    claim_eq(hop_complete(&l->ended, 0), 0);
+    return rc;
+}
+
+int scene_chain(struct actor *a)
+{
+    struct link first = { pick(a, 4), HOP_FUTURE_INIT };
+    struct cast line = { "a link of a chain", link_part, &first, 0, 0, false, false };
+    struct cast traitor = { "a traitor", play_part, NULL, share(a, 4), -5999, chance(a, 50), false };
+    int which = pick(a, REASONS), rc;
+    struct ring r;
+
+    rc = ring_open(a, &r);
+    if (rc < 0)
+        return rc;
+    ring_add(a, &r, &line, NULL);
+    gust(a);
+    if (chance(a, 50) || ring_add(a, &r, &traitor, NULL) < 0)
+        ring_cancel(&r, which);
+    ring_close(a, &r);
+    return interrupted(a);
+}
+
 /* Adds to the ring that the actor is itself a child of: brothers and sisters, which it does not wait for. */
 int scene_kinsmen(struct actor *a)
 {

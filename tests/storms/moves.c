@@ -211,6 +211,7 @@ static const struct scene {
 } scenes[] = {
     { "family", scene_family, WAITS, 4, 5 },
     { "family", scene_family, WAITS, 4, 5 },
+    { "chain", scene_chain, WAITS, 3, 5 },
     { "kinsmen", scene_kinsmen, TASKS | IN_JOB | IN_TEAM, 2, 5 },
     { "root", scene_root, WAITS, 2, 5 },
     { "market", scene_market, WAITS, 6, 4 },

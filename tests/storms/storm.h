@@ -201,6 +201,7 @@ int play_part(struct actor *a, void *ignored);
 void choose_weights(struct actor *a);
 
 int scene_family(struct actor *a);
+int scene_chain(struct actor *a);
 int scene_kinsmen(struct actor *a);
 int scene_market(struct actor *a);
 int scene_promises(struct actor *a);
