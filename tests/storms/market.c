@@ -451,8 +451,8 @@ static void check_promise(struct promise *p)
 }
 
 /*
- * Futures that several race to complete: a task, a job, a thread each. A job that was refused completes nothing, which
- * happens only if the actor is interrupted too; a plain thread never is, so there a task is among them.
+ * Futures that several race to complete: a task, a job, a thread each. Jobs can be refused (a sibling that one of them
+ * adds may be too late, and so cancel the ring), but a task always runs, and one is among them.
  */
 int scene_promises(struct actor *a)
 {
@@ -471,7 +471,7 @@ int scene_promises(struct actor *a)
 
         p->nrivals = 1 + pick(a, RIVALS);
         for (k = 0; k < p->nrivals && rc == 0; k++) {
-            bool job = chance(a, 40) && (k > 0 || a->place != HOP_OUTSIDE);
+            bool job = k > 0 && chance(a, 60);
             struct cast cast = { "a rival", keep_promise, &p->rivals[k], share(a, 2 * n), 0, job, false };
 
             p->rivals[k] = (struct rival){ .promise = p, .value = 1 + pick(a, 1000) };
