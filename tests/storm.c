@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -89,10 +90,30 @@ static void *watch(void *arg)
 
 /* --- a crew --- */
 
+static atomic_long mapped; /* bytes, by hop and other libraries, but not by the C library for itself */
+
 #if TEST_SANITIZED
 #define HEAP_MATTERS 0
 #else
 #define HEAP_MATTERS 1
+
+void *mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset)
+{
+    long start = syscall(SYS_mmap, at, bytes, protection, flags, fd, offset);
+
+    if (start != -1)
+        atomic_fetch_add_explicit(&mapped, (long)bytes, memory_order_relaxed);
+    return (void *)start;
+}
+
+int munmap(void *start, size_t bytes)
+{
+    long rc = syscall(SYS_munmap, start, bytes);
+
+    if (!rc)
+        atomic_fetch_sub_explicit(&mapped, (long)bytes, memory_order_relaxed);
+    return (int)rc;
+}
 #endif
 
 int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
@@ -100,14 +121,16 @@ int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 struct balance {
     int descriptors, threads;
     size_t heap;
+    long mapped;
 };
 
 static struct balance draw_balance(int threads)
 {
-    struct balance b = { open_descriptors(), threads ? settled_threads(threads) : live_threads(), 0 };
+    struct balance b = { open_descriptors(), threads ? settled_threads(threads) : live_threads(), 0, 0 };
 
     malloc_trim(0);
     b.heap = mallinfo2().uordblks;
+    b.mapped = atomic_load(&mapped);
     return b;
 }
 
@@ -133,6 +156,7 @@ static void check_balance(const struct balance *before)
         list_descriptors();
     claim_eq(after.descriptors, before->descriptors);
     claim_eq(after.threads, before->threads);
+    claim_eq(after.mapped, before->mapped);
     if (__lsan_do_recoverable_leak_check)
         claim(!__lsan_do_recoverable_leak_check());
 }
