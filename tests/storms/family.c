@@ -304,8 +304,9 @@ int scene_family(struct actor *a)
 }
 
 /*
- * A line of tasks, each the child of the one before, whose last waits for what never comes. The others have closed their
- * ears and wait for the next one's end, so only the news of a cancellation, passed on from scope to scope, ends it all.
+ * A line of tasks, each the child of the one before, whose last waits for what never comes. The others have closed
+ * their ears and wait for the next one's end, so only the news of a cancellation, passed on from scope to scope, ends
+ * it all.
  */
 struct link {
     int behind; /* more of them */
