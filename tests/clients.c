@@ -97,7 +97,7 @@ static void start_clients(struct clients *c, void (*body)(const struct clients *
         close(there[1]);
         close(back[0]);
         body(c, there[0], back[1]);
-        _exit(0);
+        end_child(0);
     }
     close(there[0]);
     close(back[1]);

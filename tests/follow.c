@@ -441,7 +441,7 @@ START_TEST(quota_of_version_2_changes)
     int fd;
 
     if (!find_mount("", point) || !find_own("", own) || unshare(CLONE_NEWNS) < 0 ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("tmpfs", point, "tmpfs", 0, "mode=700") < 0) {
+        mount("none", "/", "none", MS_REC | MS_PRIVATE, "") < 0 || mount("tmpfs", point, "tmpfs", 0, "mode=700") < 0) {
         printf("follow: version 2: not here: %s\n", strerror(errno));
         return;
     }

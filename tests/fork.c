@@ -253,7 +253,7 @@ static int fork_here(void *arg)
         blocks_are_only_run();
         describes();
         a_runtime_of_its_own(f);
-        _exit(FINE);
+        end_child(FINE);
     }
     must_be_fine(status_of(pid));
     return 0;
@@ -464,7 +464,7 @@ static int fork_and_look(void *arg)
         must_eq(hop_close(f->pipe[0]), 0);
         if (!NO_THREADS_AFTER_FORK)
             must_eq(hop_run(return_it, hop_ptr(3), &(hop_config){ .workers = 2 }), 3);
-        _exit(FINE);
+        end_child(FINE);
     }
     must_be_fine(status_of(pid));
     return 0;
@@ -503,7 +503,7 @@ START_TEST(without_a_runtime)
             must_eq(hop_channel_send(channel, &item), 0);
             must_eq(hop_channel_recv(channel, &item), 1);
             must_eq(hop_run(whole_program, hop_ptr(3), &(hop_config){ .workers = 2 }), 3);
-            _exit(FINE);
+            end_child(FINE);
         }
         must_be_fine(status_of(pid));
         must_eq(hop_run(whole_program, hop_ptr(3), &(hop_config){ .workers = 3 }), 3);
@@ -524,7 +524,7 @@ static int fork_deeper(void *arg)
         must_eq(hop_offload(return_it, NULL), -EOWNERDEAD);
         if (hop_int(arg) > 0 && !NO_THREADS_AFTER_FORK)
             must_eq(hop_run(fork_deeper, hop_ptr(hop_int(arg) - 1), &(hop_config){ .workers = 2 }), 0);
-        _exit(FINE);
+        end_child(FINE);
     }
     must_be_fine(status_of(pid));
     return 0;
@@ -724,7 +724,7 @@ START_TEST(an_inherited_base_serves_the_child)
         must_eq(event_base_once(base, -1, EV_TIMEOUT, on_time, base, &soon), 0);
         must_eq(event_base_dispatch(base), 0);
         must_eq(hop_offload(return_it, NULL), -EOWNERDEAD);
-        _exit(FINE);
+        end_child(FINE);
     }
     must_be_fine(status_of(pid));
     must_eq(hop_runtime_free(rt), 0); /* the tasks have run here */

@@ -224,10 +224,10 @@ static hop_runtime *start(void)
 static void spawn_calls(hop_fn *fn, struct call *call)
 {
     hop_scope scope;
-    int i;
+    int i, calls = TEST_VALGRIND ? CALLS / 16 : CALLS;
 
     must_eq(hop_scope_open(&scope), 0);
-    for (i = 0; i < CALLS; i++)
+    for (i = 0; i < calls; i++)
         must_eq(hop_spawn(&scope, fn, call, NULL), 0);
     must_eq(hop_scope_close(&scope), 0);
 }
@@ -351,6 +351,12 @@ int main(void)
                                    on_the_team_it_has_the_whole_team, both_at_once,
                                    elsewhere_it_brings_its_own_threads, NULL };
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    printf("OpenBLAS begins OpenMP before main, and Archer fails at the end of a child of fork that did not\n");
+    return 77;
+#endif
+#endif
     if (openblas_get_parallel() != OPENBLAS_OPENMP) {
         printf("the OpenBLAS here is not an OpenMP build: %s\n", openblas_get_config());
         return 77;
