@@ -189,6 +189,26 @@ static int many_descriptors(void)
     return setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* A seed may have two runtimes at once, and so as many threads for libomp to keep (see warm_up). */
+static void warm_up_two(void)
+{
+    hop_config widest = { .workers = 16 };
+    hop_runtime *runtimes[2];
+    int i;
+
+    if (!TEST_KEPT_THREADS)
+        return;
+    for (i = 0; i < 2; i++)
+        claim_eq(hop_runtime_new(&runtimes[i], &widest), 0);
+    for (i = 0; i < 2; i++) {
+        claim_eq(hop_runtime_use(runtimes[i]), 0);
+        claim_eq(hop_offload(return_it, NULL), 0);
+    }
+    claim_eq(hop_runtime_use(NULL), 0);
+    for (i = 0; i < 2; i++)
+        claim_eq(hop_runtime_free(runtimes[i]), 0);
+}
+
 static int crew(unsigned from, unsigned count)
 {
     long again = number_from("HOP_STORM_AGAIN", 1), turn;
@@ -201,6 +221,7 @@ static int crew(unsigned from, unsigned count)
     fcntl(PROGRESS, F_SETFD, FD_CLOEXEC);
     claim_eq(many_descriptors(), 0);
     warm_up();
+    warm_up_two();
     watchdog = start_thread(watch, &over);
     before = draw_balance(0);
     for (seed = from; seed != from + count; seed++) {
