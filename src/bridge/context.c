@@ -13,6 +13,7 @@
 
 #ifdef HOP__ASAN
 #include <sanitizer/common_interface_defs.h>
+#include <sanitizer/lsan_interface.h>
 #endif
 #ifdef HOP__TSAN
 #include <sanitizer/tsan_interface.h>
@@ -23,10 +24,16 @@
 
 #define UNINSTRUMENTED __attribute__((no_sanitize_thread, no_sanitize_address))
 
-/* Told before the switch: where we are going. leaving: the stack we are on ends here. */
+/*
+ * Told before the switch: where we are going. leaving: the stack we are on ends here. LeakSanitizer looks for pointers
+ * in the stack that a thread runs on, so one that somebody comes back to is a root of its own meanwhile.
+ */
 UNINSTRUMENTED static inline void announce(struct hop__context *from, struct hop__context *to, int leaving)
 {
 #ifdef HOP__ASAN
+    from->root = !leaving;
+    if (from->root)
+        __lsan_register_root_region(from->stack, from->stack_bytes);
     __sanitizer_start_switch_fiber(leaving ? NULL : &from->fake_stack, to->stack, to->stack_bytes);
 #endif
 #ifdef HOP__TSAN
@@ -42,6 +49,9 @@ UNINSTRUMENTED static inline void arrived(struct hop__context *here)
 {
 #ifdef HOP__ASAN
     __sanitizer_finish_switch_fiber(here->fake_stack, NULL, NULL);
+    if (here->root)
+        __lsan_unregister_root_region(here->stack, here->stack_bytes);
+    here->root = 0;
 #endif
     (void)here;
 }
@@ -143,6 +153,7 @@ void hop__context_make(struct hop__context *c, void *stack, size_t bytes, void (
     c->stack = stack;
     c->stack_bytes = bytes;
     c->fake_stack = NULL;
+    c->root = 0;
 #ifdef HOP__TSAN
     c->fiber = __tsan_create_fiber(0);
 #endif

@@ -41,6 +41,7 @@ struct hop__context {
     const void *stack;
     size_t stack_bytes;
     void *fake_stack;
+    int root; /* told to LeakSanitizer */
     void *fiber;
     unsigned valgrind_id;
 };
