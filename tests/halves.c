@@ -112,9 +112,10 @@ static void begin(hop_worker *worker, hop_half *half)
 
 static int steal_each(hop_worker *worker, void *arg)
 {
+    hop_ns end = hop_now() + 5 * HOP_SEC; /* on a busy machine each theft waits for its CPU */
     int i, rounds = hop_int(arg);
 
-    for (i = 0; i < rounds; i++) {
+    for (i = 0; i < rounds && hop_now() < end; i++) {
         struct awaited a = { .begun = 0 };
         hop_forked forked = hop_fork(worker, &a.half, begin);
 
