@@ -156,6 +156,7 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
           "memcpy memmove memset __memcpy_chk __memmove_chk __memset_chk memcmp bcmp memchr strchr strcmp strcspn " \
           "strlen strncmp " \
           "strnlen strrchr strspn strstr strtok_r __strtok_r strtol strtoll __isoc23_strtol __isoc23_strtoll qsort " \
+          "atoi htons ntohs " \
           "strerror inet_pton inet_ntop __isoc99_sscanf __isoc23_sscanf snprintf __snprintf_chk vsnprintf " \
           "sigemptyset sigfillset sigdelset pthread_equal __ctype_b_loc") \
     NEVER("tells what the process knows of itself", \
@@ -190,7 +191,7 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
           "omp_get_max_threads") \
     NEVER("of the linker, the compiler and its sanitizers", \
           "_GLOBAL_OFFSET_TABLE_ _TLS_MODULE_BASE_ __tls_get_addr " \
-          "__dso_handle __stack_chk_guard __aarch64_* __asan_* __ubsan_* __tsan_* __sanitizer_* __sancov_*")
+          "__dso_handle __stack_chk_guard __aarch64_* __asan_* __ubsan_* __tsan_* __sanitizer_* __sancov_* __gcov_*")
 /* clang-format on */
 
 #endif

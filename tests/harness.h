@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "coverage.h"
+
 #ifdef HOP_HELGRIND
 #include "helgrind.h"
 #else

@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 
@@ -86,6 +87,50 @@ START_TEST(stack_overflow_on_a_worker_is_reported)
     must_eq(WTERMSIG(status), SIGSEGV);
     ck_assert_ptr_nonnull(strstr(text, "stack overflow"));
     ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1);
+}
+END_TEST
+
+/* A program's own handler, of either kind, has its turn after the report. */
+enum { HANDLED = 42 };
+
+static void own_handler(int number)
+{
+    _exit(number == SIGSEGV ? HANDLED : 1);
+}
+
+static void own_handler_with_info(int number, siginfo_t *info, void *context)
+{
+    _exit(number == SIGSEGV && info->si_addr && context ? HANDLED : 1);
+}
+
+static void run_overflow_handled(void)
+{
+    struct sigaction own = { .sa_handler = own_handler };
+
+    must_eq(sigaction(SIGSEGV, &own, NULL), 0);
+    run_overflow();
+}
+
+static void run_overflow_handled_with_info(void)
+{
+    struct sigaction own = { .sa_sigaction = own_handler_with_info, .sa_flags = SA_SIGINFO };
+
+    must_eq(sigaction(SIGSEGV, &own, NULL), 0);
+    run_overflow();
+}
+
+START_TEST(earlier_handlers_have_their_turn)
+{
+    void (*const ways[])(void) = { run_overflow_handled, run_overflow_handled_with_info };
+    char text[4096];
+
+    for (int i = 0; i < 2; i++) {
+        int status = in_a_child(ways[i], text, sizeof text);
+
+        must(WIFEXITED(status));
+        must_eq(WEXITSTATUS(status), HANDLED);
+        ck_assert_ptr_nonnull(strstr(text, "stack overflow in task 'bottomless'"));
+    }
 }
 END_TEST
 
@@ -484,7 +529,7 @@ int main(void)
 #endif
         watched ? NULL : stacks_given_back_in_any_order,
         stack_overflow_is_reported, stack_overflow_on_a_worker_is_reported, stack_overflow_at_home_is_reported,
-        guards_are_there_where_advice_is_ignored, recursion_is_right_or_reported,
+        earlier_handlers_have_their_turn, guards_are_there_where_advice_is_ignored, recursion_is_right_or_reported,
         large_frames_do_not_step_over_the_guard, NULL
     };
 
