@@ -8,6 +8,7 @@
 
 #include "bridge/context.h"
 
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -89,6 +90,8 @@ static void first_frame(struct hop__context *c, void *stack, size_t bytes, void 
 
 UNINSTRUMENTED static inline void machine_switch(struct hop__context *from, struct hop__context *to)
 {
+    /* It would bring the signal mask of the thread it left, or was made by; the mask is the thread's that runs it. */
+    pthread_sigmask(SIG_SETMASK, NULL, &to->user.uc_sigmask);
     swapcontext(&from->user, &to->user);
 }
 
