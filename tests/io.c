@@ -840,6 +840,43 @@ START_TEST(closed_behind)
 }
 END_TEST
 
+static int ring_later(void *arg)
+{
+    const uint64_t one = 1;
+
+    must_eq(hop_sleep(HOP_MS), 0);
+    return write(hop_int(arg), &one, sizeof one) == sizeof one ? 0 : -EIO;
+}
+
+/* The same with files that cannot be told apart by their inode. */
+static int bells_closed_behind_main(void *arg)
+{
+    int first = -1;
+
+    (void)arg;
+    for (int i = 0; i < 5; i++) {
+        int bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        hop_scope scope;
+
+        must(bell >= 0 && (first < 0 || bell == first));
+        first = bell;
+        must_eq(hop_scope_open(&scope), 0);
+        must_eq(hop_spawn(&scope, ring_later, hop_ptr(bell), NULL), 0);
+        hop_within(5 * HOP_SEC) {
+            must_eq(hop_wait_fd(bell, HOP_READABLE), HOP_READABLE);
+        }
+        must_eq(hop_scope_close(&scope), 0);
+        close(bell);
+    }
+    return 0;
+}
+
+START_TEST(bells_closed_behind)
+{
+    run_main(bells_closed_behind_main);
+}
+END_TEST
+
 /* --- a kernel that does not know how to read and write without waiting --- */
 
 static int wrong_ends_main(void *arg)
@@ -872,4 +909,5 @@ END_TEST
 
 RUN_TESTS("io", sockets, streams_of_all_kinds, flags_stay, eventfds, peer_gone, files, stale_class, errors, in_jobs,
           deadline_cancel_close, cancelled_before, wait_fd, plain_threads, from_workers, closed_elsewhere,
-          waited_for_at_the_last_moment, churning, closed_behind, wrong_ends_on_an_old_kernel)
+          waited_for_at_the_last_moment, churning, closed_behind, bells_closed_behind,
+          wrong_ends_on_an_old_kernel)

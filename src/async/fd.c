@@ -243,11 +243,15 @@ void hop__fd_forget_all(struct hop__loop *loop)
 static int check_identity(struct hop__fd *e)
 {
     struct stat now;
+    bool is_another;
 
     if (fstat(e->fd, &now) < 0)
         return -errno;
-    if (e->armed && (now.st_dev != e->device || now.st_ino != e->inode)) {
+    is_another = now.st_dev != e->device || now.st_ino != e->inode;
+    if (e->armed && is_another)
         wake_waiters(e, HOP_READABLE | HOP_WRITABLE, -EBADF); /* theirs is gone */
+    /* Eventfds, timerfds and their like have one inode between them, and no type: a first waiter registers anew. */
+    if (e->armed && (is_another || (!(now.st_mode & S_IFMT) && !e->first))) {
         event_del(event_of(e));
         e->armed = 0;
     }
