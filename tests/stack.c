@@ -124,6 +124,8 @@ START_TEST(earlier_handlers_have_their_turn)
     void (*const ways[])(void) = { run_overflow_handled, run_overflow_handled_with_info };
     char text[4096];
 
+    if (TEST_KEPT_THREADS)
+        return; /* the threads were made by a runtime, whose handler is then the earlier one */
     for (int i = 0; i < 2; i++) {
         int status = in_a_child(ways[i], text, sizeof text);
 
@@ -159,8 +161,11 @@ static void run_overflow_unadvised(void)
 START_TEST(guards_are_there_where_advice_is_ignored)
 {
     char text[4096];
-    int status = in_a_child(run_overflow_unadvised, text, sizeof text);
+    int status;
 
+    if (TEST_KEPT_THREADS)
+        return; /* the threads were made by a runtime, which has looked already */
+    status = in_a_child(run_overflow_unadvised, text, sizeof text);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
         return;
     must(WIFSIGNALED(status));

@@ -34,17 +34,27 @@ void hop__team_before_block(struct hop__pool *pool)
     omp_set_num_threads(pool->nworkers);
 }
 
+/* libomp counts each thread that it knows; where all of them together are limited, a loop must not take one's place. */
+static bool threads_are_rationed(void)
+{
+    return getenv("KMP_DEVICE_THREAD_LIMIT") || getenv("KMP_ALL_THREADS");
+}
+
 int hop__team_shun(void)
 {
-    int threads = omp_get_max_threads();
+    int threads;
 
+    if (threads_are_rationed())
+        return 0;
+    threads = omp_get_max_threads();
     omp_set_num_threads(1);
     return threads;
 }
 
 void hop__team_unshun(int threads)
 {
-    omp_set_num_threads(threads);
+    if (threads)
+        omp_set_num_threads(threads);
 }
 
 /*
