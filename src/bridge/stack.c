@@ -17,6 +17,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifdef HAVE_VALGRIND_VALGRIND_H
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
 #include "bridge/atomic.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -155,6 +161,10 @@ int hop__guard_install(char *low)
 {
     int kind = hop__load(&guard_kind, relaxed);
 
+    if (kind == GUARD_UNKNOWN && RUNNING_ON_VALGRIND) { /* it does not know of the other kind, and reads there itself */
+        kind = GUARD_MPROTECT;
+        hop__store(&guard_kind, kind, relaxed);
+    }
     if (kind != GUARD_MPROTECT) {
         bool taken = !madvise(low, HOP__GUARD_BYTES, MADV_GUARD_INSTALL);
 
