@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #ifdef HOP__ASAN
+#include <pthread.h>
 #include <sanitizer/common_interface_defs.h>
 #include <sanitizer/lsan_interface.h>
 #endif
@@ -25,16 +26,52 @@
 
 #define UNINSTRUMENTED __attribute__((no_sanitize_thread, no_sanitize_address))
 
+#ifdef HOP__ASAN
 /*
- * Told before the switch: where we are going. leaving: the stack we are on ends here. LeakSanitizer looks for pointers
- * in the stack that a thread runs on, so one that somebody comes back to is a root of its own meanwhile.
+ * LeakSanitizer looks for pointers in the stack that a thread runs on, so one that somebody comes back to is a root of
+ * its own meanwhile. It keeps its roots under a lock that a child of fork would inherit from another thread: so no
+ * thread is in there at a fork.
  */
+static pthread_mutex_t roots = PTHREAD_MUTEX_INITIALIZER;
+
+static void fork_begins(void)
+{
+    pthread_mutex_lock(&roots);
+}
+
+static void fork_ends(void)
+{
+    pthread_mutex_unlock(&roots);
+}
+
+static void __attribute__((constructor)) watch_forks(void)
+{
+    pthread_atfork(fork_begins, fork_ends, fork_ends);
+}
+
+UNINSTRUMENTED static void becomes_root(struct hop__context *c)
+{
+    c->root = 1;
+    pthread_mutex_lock(&roots);
+    __lsan_register_root_region(c->stack, c->stack_bytes);
+    pthread_mutex_unlock(&roots);
+}
+
+UNINSTRUMENTED static void no_longer_root(struct hop__context *c)
+{
+    c->root = 0;
+    pthread_mutex_lock(&roots);
+    __lsan_unregister_root_region(c->stack, c->stack_bytes);
+    pthread_mutex_unlock(&roots);
+}
+#endif
+
+/* Told before the switch: where we are going. leaving: the stack we are on ends here. */
 UNINSTRUMENTED static inline void announce(struct hop__context *from, struct hop__context *to, int leaving)
 {
 #ifdef HOP__ASAN
-    from->root = !leaving;
-    if (from->root)
-        __lsan_register_root_region(from->stack, from->stack_bytes);
+    if (!leaving)
+        becomes_root(from);
     __sanitizer_start_switch_fiber(leaving ? NULL : &from->fake_stack, to->stack, to->stack_bytes);
 #endif
 #ifdef HOP__TSAN
@@ -51,8 +88,7 @@ UNINSTRUMENTED static inline void arrived(struct hop__context *here)
 #ifdef HOP__ASAN
     __sanitizer_finish_switch_fiber(here->fake_stack, NULL, NULL);
     if (here->root)
-        __lsan_unregister_root_region(here->stack, here->stack_bytes);
-    here->root = 0;
+        no_longer_root(here);
 #endif
     (void)here;
 }
