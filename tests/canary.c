@@ -8,6 +8,7 @@
 
 #include <hop.h>
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,11 +22,16 @@ static volatile char sink;
 /* Two that run at once, and of which neither learns anything from the other. */
 static int add_without_a_lock(void *arg)
 {
+    int i;
+
     (void)arg;
     atomic_fetch_add_explicit(&started, 1, memory_order_relaxed);
     while (atomic_load_explicit(&started, memory_order_relaxed) < 2)
         ;
-    shared++;
+    for (i = 0; i < 1000; i++) { /* a tool may miss two that are at the very same time */
+        shared++;
+        sched_yield();
+    }
     return 0;
 }
 

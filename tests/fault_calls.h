@@ -193,7 +193,8 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
           "omp_get_max_threads") \
     NEVER("of the linker, the compiler and its sanitizers", \
           "_GLOBAL_OFFSET_TABLE_ _TLS_MODULE_BASE_ __tls_get_addr " \
-          "__dso_handle __stack_chk_guard __aarch64_* __asan_* __lsan_* __ubsan_* __tsan_* __sanitizer_* __sancov_* __gcov_*")
+          "__dso_handle __stack_chk_guard __aarch64_* __asan_* __lsan_* __ubsan_* __tsan_* __sanitizer_* __sancov_* " \
+          "__gcov_*")
 /* clang-format on */
 
 #endif

@@ -68,7 +68,7 @@ check_programs() { # name, folder, left out, make's variables...
     local name=$1 folder=$2 left_out=$3 log=$2/flavour.log began=$SECONDS rc=0 good bad none tests program
     shift 3
     # shellcheck disable=SC2086
-    tests="TESTS=\$(filter-out $(printf 'tests/%s ' $left_out),\$(check_PROGRAMS))"
+    tests="TESTS=\$(filter-out $(printf 'tests/%s ' $left_out),\$(unit_tests))"
     if [ -n "${FLAVOUR_PROGRAMS-}" ]; then
         # shellcheck disable=SC2086
         tests="TESTS=$(printf 'tests/%s ' $FLAVOUR_PROGRAMS)"
