@@ -24,6 +24,7 @@
 #include "bridge/runtime.h"
 #include "bridge/task.h"
 #include "bridge/wait.h"
+#include "compute/ending.h"
 #include "compute/pool.h"
 #include "house.h"
 
@@ -40,6 +41,7 @@ static void forget_in_child(void)
     list = NULL;
     hop__orphan_begins();
     hop__fd_orphan_begins();
+    hop__ending_forget();
 }
 
 /* What is done once in a process. Under a lock and not by pthread_once, which helgrind does not know. */

@@ -33,6 +33,7 @@ for part in "${parts[@]}"; do
     echo "torture: $part begins, $logs/$part.log"
     began=$SECONDS
     rc=0
+    sh "$top_srcdir/tests/sweep.sh"
     bash "$script" >"$logs/$part.log" 2>&1 </dev/null || rc=$?
     last=$(tail -n 1 "$logs/$part.log")
     case $rc in

@@ -30,6 +30,7 @@ struct hop__worker {
     int id;
     bool busy;                  /* counted in load.busy */
     bool seated;                /* has begun once */
+    uint64_t left;              /* how often it has left task mode: see ending.h */
     uint32_t random;
     uint32_t steps, stride;     /* jobs since the clock was looked at, and until it is again */
     hop_ns stepped;             /* when it was */
@@ -79,6 +80,7 @@ struct hop__pool {
     hop__atomic(int) team_left; /* there are such; written between two regions, whose barriers order it */
     hop__atomic(int64_t) task_mode_until; /* fairness: workers with work stay until then */
     hop__atomic(uint64_t) team_turns;
+    hop__atomic(uint64_t) left; /* rounds in which one has left task mode: see ending.h */
 
     pthread_t owner;
     struct hop__topology *topology;

@@ -8,7 +8,7 @@
 
 #ifndef HOP_TEAM_PTHREAD
 
-#include "compute/pool.h"
+#include "compute/ending.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -46,15 +46,20 @@ int hop__team_shun(void)
 
     if (threads_are_rationed())
         return 0;
+    hop__ending_go_out(1);
     threads = omp_get_max_threads();
     omp_set_num_threads(1);
+    hop__ending_come_back(1);
     return threads;
 }
 
 void hop__team_unshun(int threads)
 {
-    if (threads)
-        omp_set_num_threads(threads);
+    if (!threads)
+        return;
+    hop__ending_go_out(1);
+    omp_set_num_threads(threads);
+    hop__ending_come_back(1);
 }
 
 /*
@@ -149,17 +154,27 @@ int hop__team_prepare(int nworkers)
     return try_threads(nworkers - 1); /* and this one */
 }
 
+/* On each thread of the team. */
+static void task_mode(struct hop__worker *w)
+{
+    hop__ending_return(w);
+    hop__worker_main(w);
+    hop__ending_leave(w);
+}
+
 void hop__team_run(struct hop__pool *pool)
 {
     hop__team_before_block(pool);
     hop__pool_has_threads(pool, threads_of_region(pool->nworkers));
+    hop__ending_go_out(pool->nworkers);
     while (hop__load(&pool->gone, relaxed) < pool->nworkers) {
         hop__store(&pool->gone, 0, relaxed);
         hop__team_before_block(pool); /* the region's jobs inherit it */
 #pragma omp parallel num_threads(pool->nworkers)
-        hop__worker_main(&pool->workers[omp_get_thread_num()]);
+        task_mode(&pool->workers[omp_get_thread_num()]);
         hop__pool_team_turn(pool);
     }
+    hop__ending_come_back(pool->nworkers);
 }
 
 #endif
