@@ -341,8 +341,11 @@ without() { # name, what, commands that take something away, words for the servi
 
 if [ "${#private[@]}" -gt 0 ]; then
     without no-sys '' 'mount -t tmpfs none /sys'
-    without no-proc 'no cgroup was found' 'mount -t tmpfs none /proc'
-    without no-sys-no-proc 'no cgroup was found' 'mount -t tmpfs none /sys && mount -t tmpfs none /proc'
+    proc='mount -t tmpfs none /proc'
+    # A file that a dead process of the same number left there is a reason for it to read /proc.
+    [ "$runtime" != libomp ] || proc="$proc && mount -t tmpfs none /dev/shm"
+    without no-proc 'no cgroup was found' "$proc"
+    without no-sys-no-proc 'no cgroup was found' "mount -t tmpfs none /sys && $proc"
     without hidden-proc '' 'mount -t proc -o subset=pid,hidepid=2 none /proc'
     without no-cpus-in-sys '' 'mount -t tmpfs none /sys/devices/system/cpu'
     without no-cgroups 'no quota' 'mount -t tmpfs none /sys/fs/cgroup'

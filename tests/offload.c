@@ -370,7 +370,7 @@ static int short_jobs(void *arg)
     must(pthread_equal(e.thread, me));
     must_eq(e.place, HOP_JOB);
     must_eq(hop_here(), HOP_LOOP);
-    e.deep = 1; /* deeper than a task's stack */
+    e.deep = !TEST_VALGRIND; /* deeper than a task's stack; under valgrind a large frame alone is no short job */
     make_it_stay(&e);
     e.deep = 0;
     e.waits = 1;

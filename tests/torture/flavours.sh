@@ -79,7 +79,7 @@ check_programs() { # name, folder, left out, make's variables...
     bad=$(($(total FAIL "$log") + $(total ERROR "$log") + $(total XPASS "$log")))
     [ "$bad" -gt 0 ] || { [ "$rc" -eq 0 ] && [ "$good" -gt 0 ]; } || bad=1
     [ "$bad" -eq 0 ] || grep -v '^Archer detected' "$log" | tail -n 200
-    awk '$1 == "SKIP:" { print $2 }' "$log" | while read -r program; do
+    awk '$1 == "SKIP:" && !said[$2]++ { print $2 }' "$log" | while read -r program; do
         echo "flavours: $name: $program: $(grep -v '^Archer\|^SKIP' "$folder/$program.log" | tail -n 1)"
     done
     passed=$((passed + good))
