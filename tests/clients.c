@@ -517,6 +517,8 @@ static void run_at_the_limit(bool patient)
     struct clients c = { .n = QUEUED };
     int before = open_descriptors();
 
+    if (TEST_VALGRIND) /* it lets the kernel accept, closes what came, and says -EMFILE: the client is lost */
+        return;
     limit.patient = patient;
     must_eq(hop_run(meet_the_queue, &c, NULL), 0);
     must_eq(open_descriptors(), before);

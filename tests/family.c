@@ -270,6 +270,9 @@ START_TEST(ends_while_work_is_in_flight)
             for (in_run = 0; in_run < 2; in_run++) {
                 struct end end = { ways[j], places[i], NULL };
 
+                /* At the exit of the main thread, Archer looks for a task that libomp has not told it of. */
+                if (TEST_SANITIZED && TEST_KEPT_THREADS && ways[j] == end_exit && in_run && i < 2)
+                    continue;
                 status = status_of(start_process(in_run ? end_in_run : end_in_flight, &end));
                 if (ways[j] == end_abort) {
                     must(WIFSIGNALED(status));
@@ -308,6 +311,8 @@ START_TEST(main_may_leave_by_pthread_exit)
     int status;
 
     if (TEST_KEPT_THREADS) /* in a fork of a process that used it, libomp fails an assertion of its own at that exit */
+        return;
+    if (TEST_VALGRIND) /* what main's frames held counts as lost */
         return;
     status = status_of(start_process(main_leaves, NULL));
     must(WIFEXITED(status));
