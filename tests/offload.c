@@ -474,17 +474,27 @@ static int cancels(void *arg)
     return 0;
 }
 
-START_TEST(short_jobs_stay_at_home)
+/* Under helgrind, which is told of every atomic, no job is short. */
+static void run_with_short_jobs(hop_fn *fn)
 {
+#ifndef HOP_HELGRIND
     hop_config config = { .stack_bytes = STACK_OF_A_TASK };
 
-    run_main_with(short_jobs, NULL, &config);
+    run_main_with(fn, NULL, &config);
+#else
+    (void)fn;
+#endif
+}
+
+START_TEST(short_jobs_stay_at_home)
+{
+    run_with_short_jobs(short_jobs);
 }
 END_TEST
 
 START_TEST(what_turns_slow_travels_again)
 {
-    run_main(turns_slow);
+    run_with_short_jobs(turns_slow);
 }
 END_TEST
 
@@ -496,13 +506,13 @@ END_TEST
 
 START_TEST(jobs_at_home_leave_room_for_others)
 {
-    run_main(never_waits);
+    run_with_short_jobs(never_waits);
 }
 END_TEST
 
 START_TEST(cancellation_at_home)
 {
-    run_main(cancels);
+    run_with_short_jobs(cancels);
 }
 END_TEST
 
