@@ -214,7 +214,7 @@ START_TEST(posts_from_threads)
     hop_runtime *rt;
     pthread_t threads[THREADS];
 
-    ck_assert_int_eq(hop_runtime_new(&rt, &(hop_config){ .loops = 2 }), 0);
+    ck_assert_int_eq(hop_runtime_new(&rt, &(hop_config){ .loops = 2, .drain_ns = 100 * HOP_SEC }), 0);
     for (int i = 0; i < THREADS; i++)
         threads[i] = start_thread(spawn_many, hop_root(rt));
     for (int i = 0; i < THREADS; i++)

@@ -152,8 +152,10 @@ flavour_helgrind() {
     build "$folder" '--with-team=pthread --enable-helgrind' || return
     check_canaries "$folder" '^==.*data race' race 'fine kept below' "${under[@]}" || return
     leave_out_faults helgrind
+    echo "flavours: helgrind: tests/family and tests/fork are left out: it knows nothing of fork, nor of an exit in" \
+        "the middle of work"
     CK_TIMEOUT_MULTIPLIER=20 \
-        check_programs helgrind "$folder" 'faults storm' TEST_LIMIT=900 LOG_FLAGS="${under[*]}"
+        check_programs helgrind "$folder" 'faults storm family fork' TEST_LIMIT=900 LOG_FLAGS="${under[*]}"
     check_storms helgrind "$folder" 10 "${under[@]}"
 }
 
