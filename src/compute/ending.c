@@ -5,13 +5,10 @@
 
 #if defined(__clang__) && !defined(HOP_TEAM_PTHREAD)
 
-#include <time.h>
-#include <unistd.h>
-
 static const hop_ns moment = 100 * HOP_MS;
 
 static hop__atomic(int) outside; /* threads that are not where the end may meet them */
-static hop__atomic(int) ending;
+static hop__atomic(uint32_t) ending; /* futex: nobody wakes who sleeps there */
 static _Thread_local bool is_outside;
 
 void hop__ending_go_out(int n)
@@ -21,7 +18,7 @@ void hop__ending_go_out(int n)
         return;
     hop__fetch_sub(&outside, n, relaxed);
     for (;;)
-        pause();
+        hop__futex_wait(&ending, 1, HOP_FOREVER);
 }
 
 void hop__ending_come_back(int n)
@@ -59,12 +56,11 @@ void hop__ending_forget(void)
 /* The library's destructors run before those of libomp, which it needs. Who exits from a team turn does not wait. */
 static void __attribute__((destructor)) end(void)
 {
-    const struct timespec nap = { 0, HOP_MS };
     hop_ns until = hop__now() + moment;
 
-    hop__store(&ending, 1, seq_cst);
+    hop__store(&ending, UINT32_C(1), seq_cst);
     while (!is_outside && hop__load(&outside, seq_cst) > 0 && hop__now() < until) /* E2 */
-        nanosleep(&nap, NULL);
+        hop__futex_wait(&ending, 1, hop__now() + HOP_MS);
 }
 
 #endif
