@@ -84,6 +84,15 @@ formats()
     for option in -1 -2 -3 -4 -5 -6 -7 -8 -9 "-p 1" "-p 2" "-p 7" -1p3; do
         check "round trip with $option" round_trip data/numbers "$option"
     done
+    if "$PGZ" --fast-codec <data/one >fails.gz 2>fails.err; then
+        for input in data/*; do
+            check "round trip of $input by the fast codec" round_trip "$input" --fast-codec
+        done
+        check "round trip by the fast codec, -1" round_trip data/numbers "--fast-codec -1"
+        check "round trip by the fast codec, -9" round_trip data/numbers "--fast-codec -9"
+    else
+        check "built without a fast codec, it says so" grep -q 'built without libdeflate' fails.err
+    fi
     cat data/numbers | "$PGZ" | cat | "$PGZ" -d | cmp - data/numbers
     check "through pipes" [ $? = 0 ]
     (for i in 1 2 3 4 5; do echo "$i"; sleep 0.05; done) | "$PGZ" | gzip -dc >fails.slow

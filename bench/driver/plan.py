@@ -267,6 +267,7 @@ def parts(cgroup, suffix, title):
 
 def pgz():
     runs = [contestant("hop", "pgz", "pgz", "-p", "2", "-6", "-c"),
+            contestant("hop", "pgz-fast-codec", "pgz", "-p", "2", "-6", "-c", "--fast-codec"),
             contestant("pigz", "p2", "pigz", "-p", "2", "-6", "-c"),
             contestant("gzip", "serial", "gzip", "-6", "-c")]
     return Group("pgz", ("compute",), runs, [

@@ -24,8 +24,7 @@ enum {
     OUT_BYTES = BLOCK_BYTES + BLOCK_BYTES / 8 + BLOCK_BYTES / 64 + 64, /* zlib's bound, and the flush */
     SLOTS_PER_WORKER = 4,
     RAW_DEFLATE = -15,
-    MEMORY_LEVEL = 8,
-    HEADER_NAME_MAX = 1024
+    MEMORY_LEVEL = 8
 };
 
 struct block {
@@ -100,62 +99,20 @@ static int compress_block(void *slot, void *arg)
     return 0;
 }
 
-static int write_all(struct packing *packing, const void *bytes, size_t n)
-{
-    ssize_t rc = hop_write_full(packing->out, bytes, n);
-
-    if (rc < 0)
-        return pgz_blame(packing->stats, PGZ_OUTPUT, NULL, (int)rc);
-    packing->stats->out_bytes += n;
-    return 0;
-}
-
-static void put_32(unsigned char *to, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        to[i] = (unsigned char)(value >> 8 * i);
-}
-
-static int write_header(struct packing *packing)
-{
-    const struct pgz_options *options = packing->options;
-    unsigned char header[10 + HEADER_NAME_MAX] = { 0x1f, 0x8b, Z_DEFLATED };
-    size_t name_bytes = options->name ? strlen(options->name) + 1 : 0;
-
-    if (name_bytes > HEADER_NAME_MAX)
-        name_bytes = 0;
-    header[3] = name_bytes ? 8 : 0; /* FNAME */
-    put_32(header + 4, options->mtime > 0 && options->mtime <= UINT32_MAX ? (uint32_t)options->mtime : 0);
-    header[8] = options->level == 9 ? 2 : options->level == 1 ? 4 : 0;
-    header[9] = 3; /* Unix */
-    if (name_bytes)
-        memcpy(header + 10, options->name, name_bytes);
-    return write_all(packing, header, 10 + name_bytes);
-}
-
-static int write_trailer(struct packing *packing)
-{
-    unsigned char trailer[8];
-
-    put_32(trailer, (uint32_t)packing->crc);
-    put_32(trailer + 4, (uint32_t)packing->in_bytes);
-    return write_all(packing, trailer, sizeof trailer);
-}
-
 static int write_block(void *slot, void *arg)
 {
     const struct block *block = slot;
     struct packing *packing = arg;
-    int rc = block->first ? write_header(packing) : 0;
+    int rc = block->first ? pgz_write_header(packing->out, packing->options, packing->stats) : 0;
 
     if (rc == 0)
-        rc = write_all(packing, block->out, block->out_bytes);
+        rc = pgz_write(packing->out, block->out, block->out_bytes, packing->stats);
     if (rc < 0)
         return rc;
     packing->crc = crc32_combine(packing->crc, block->crc, (z_off_t)block->in_bytes);
     packing->in_bytes += block->in_bytes;
     packing->stats->in_bytes = packing->in_bytes;
-    return block->last ? write_trailer(packing) : 0;
+    return block->last ? pgz_write_trailer(packing->out, packing->crc, packing->in_bytes, packing->stats) : 0;
 }
 
 static const hop_stage stages[] = {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pgz.h: a parallel gzip on hop_pipeline and zlib.
+ * pgz.h: a parallel gzip on hop_pipeline and zlib, or libdeflate.
  *
  *     main.c       options, one FILE after the other, what is said and the exit status
  *     file.c       names, temporary files, what is left behind when something goes wrong
  *     deflate.c    compressing: read, compress in parallel, write
+ *     fast.c       the same by another codec
+ *     gzip.c       what stands around the compressed bytes
  *     inflate.c    decompressing: read and inflate, write
  *     progress.c   the bar on a terminal
  */
@@ -44,11 +46,19 @@ struct pgz_options {
     time_t mtime;     /* stored in the header; 0: none */
 };
 
+/* Write to out as a task. Errors: as hop_write_full gave it; then stats says that it was the output. */
+int pgz_write(int out, const void *bytes, size_t n, struct pgz_stats *stats);
+int pgz_write_header(int out, const struct pgz_options *options, struct pgz_stats *stats);
+int pgz_write_trailer(int out, unsigned long crc, uint64_t in_bytes, struct pgz_stats *stats);
+
 /*
  * Compresses all of in to out as one gzip member. Context: task. options and stats stay the caller's.
  * Errors: -Exxx as reading or writing gave it, -ENOMEM, -ECANCELED; stats says on which side.
  */
 int pgz_compress(int in, int out, const struct pgz_options *options, struct pgz_stats *stats);
+
+/* The same by libdeflate, as a row of members. -ENOTSUP: built without it. */
+int pgz_compress_fast(int in, int out, const struct pgz_options *options, struct pgz_stats *stats);
 
 /*
  * Decompresses all members of in to out; out -1: only tests them. Context: task.

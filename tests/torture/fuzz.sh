@@ -31,8 +31,8 @@ clang -fsanitize=fuzzer,address,undefined -o "$work/probe" "$work/probe.c" 2>"$w
 
 read -ra flags < <(echo -g -O1 -std=gnu11 -pthread -DHOP_TEAM_PTHREAD=1 -D_GNU_SOURCE -include config.h \
     -I"$top_builddir" -I"$top_srcdir/include" -I"$top_srcdir/src" -fno-omit-frame-pointer \
-    -fno-sanitize-recover=undefined "$(pkg-config --cflags libevent_core hwloc zlib)")
-read -ra libraries < <(pkg-config --libs libevent_core hwloc zlib)
+    -fno-sanitize-recover=undefined "$(pkg-config --cflags libevent_core hwloc zlib libdeflate)")
+read -ra libraries < <(pkg-config --libs libevent_core hwloc zlib libdeflate)
 
 compile() { # source, object
     clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$2" "$1"
@@ -43,7 +43,7 @@ build() {
     rm -rf "$work/objects" && mkdir -p "$work/objects/pgz" || return 1
     local -a running=()
     for source in "$top_srcdir"/src/*.c "$top_srcdir"/src/*/*.[cS] \
-        "$top_srcdir"/examples/pgz/{file,deflate,inflate,progress}.c; do
+        "$top_srcdir"/examples/pgz/{file,deflate,fast,gzip,inflate,progress}.c; do
         case $source in
         */pgz/*) compile "$source" "$work/objects/pgz/$(basename "$source").o" ;;
         *) compile "$source" "$work/objects/$(basename "$(dirname "$source")")-$(basename "$source").o" ;;
