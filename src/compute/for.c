@@ -81,7 +81,10 @@ static bool stopped(struct loop *l)
     return reason != 0;
 }
 
-/* At most want units from the front of the own range: their number, from *begin on. */
+/*
+ * At most want units from the front of the own range: their number, from *begin on. Half of what is there stays for
+ * thieves: what comes next may be dearer than all before.
+ */
 static uint32_t take(struct slot *s, uint32_t want, uint32_t *begin)
 {
     uint64_t range = hop__load(&s->range, relaxed);
@@ -92,6 +95,7 @@ static uint32_t take(struct slot *s, uint32_t want, uint32_t *begin)
         n = range_end(range) - *begin;
         if (!n)
             return 0;
+        n -= n / 2;
         if (n > want)
             n = want;
     } while (!hop__cas_weak(&s->range, &range, range_of(*begin + n, range_end(range)), relaxed, relaxed));
@@ -134,7 +138,7 @@ static uint32_t tune(uint32_t chunk, uint64_t took)
     uint64_t aim = hop__ticks_in(chunk_time);
 
     if (took > 4 * aim)
-        return chunk > 1 ? chunk / 2 : 1;
+        return (uint32_t)(chunk * aim / took) + 1;
     if (took < aim && chunk < UINT32_MAX / 8)
         return took * 8 < aim ? chunk * 8 : chunk * 2;
     return chunk;
