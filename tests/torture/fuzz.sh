@@ -29,10 +29,13 @@ clang -fsanitize=fuzzer,address,undefined -o "$work/probe" "$work/probe.c" 2>"$w
 
 # --- building: the library's own sources, plain threads as the team, since OpenMP's are not instrumented ---
 
+packages="libevent_core hwloc zlib $(pkg-config --exists libdeflate && echo libdeflate)"
+# shellcheck disable=SC2086
 read -ra flags < <(echo -g -O1 -std=gnu11 -pthread -DHOP_TEAM_PTHREAD=1 -D_GNU_SOURCE -include config.h \
     -I"$top_builddir" -I"$top_srcdir/include" -I"$top_srcdir/src" -fno-omit-frame-pointer \
-    -fno-sanitize-recover=undefined "$(pkg-config --cflags libevent_core hwloc zlib libdeflate)")
-read -ra libraries < <(pkg-config --libs libevent_core hwloc zlib libdeflate)
+    -fno-sanitize-recover=undefined "$(pkg-config --cflags $packages)")
+# shellcheck disable=SC2086
+read -ra libraries < <(pkg-config --libs $packages)
 
 compile() { # source, object
     clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$2" "$1"
