@@ -95,7 +95,7 @@ static int compress_block(void *slot, void *arg)
     if (rc != (block->last ? Z_STREAM_END : Z_OK) || block->z.avail_in > 0 || block->z.avail_out == 0)
         return -EIO;
     block->out_bytes = OUT_BYTES - block->z.avail_out;
-    block->crc = crc32(0, block->in + WINDOW_BYTES, (uInt)block->in_bytes);
+    block->crc = pgz_checksum(block->in + WINDOW_BYTES, block->in_bytes);
     return 0;
 }
 

@@ -25,7 +25,7 @@ struct block {
     struct libdeflate_compressor *codec;
     int first, last;
     size_t in_bytes, out_bytes;
-    uint32_t crc;
+    unsigned long crc;
     unsigned char in[BLOCK_BYTES], out[OUT_BYTES];
 };
 
@@ -66,7 +66,7 @@ static int compress_block(void *slot, void *arg)
     if (!block->codec)
         return -ENOMEM;
     block->out_bytes = libdeflate_deflate_compress(block->codec, block->in, block->in_bytes, block->out, OUT_BYTES);
-    block->crc = libdeflate_crc32(0, block->in, block->in_bytes);
+    block->crc = pgz_checksum(block->in, block->in_bytes);
     return block->out_bytes ? 0 : -EIO;
 }
 

@@ -46,6 +46,8 @@ struct pgz_options {
     time_t mtime;     /* stored in the header; 0: none */
 };
 
+unsigned long pgz_checksum(const void *bytes, size_t n); /* CRC-32 */
+
 /* Write to out as a task. Errors: as hop_write_full gave it; then stats says that it was the output. */
 int pgz_write(int out, const void *bytes, size_t n, struct pgz_stats *stats);
 int pgz_write_header(int out, const struct pgz_options *options, struct pgz_stats *stats);
