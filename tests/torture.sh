@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What takes too long for every `make check`: the parts in tests/torture, each by itself, two at a time: much of what they
-# do is one process, or waits.
+# What takes too long for every `make check`: the parts in tests/torture, each by itself, two at a time, since much of
+# what they do is one process, or waits.
 #
 # Usage: torture.sh [PART...], run by `make torture` or `make torture PARTS="storms faults"`. The log of each part is in
 # $top_builddir/torture. Prints a line a part and the sum; fails if a part fails. A part that cannot run here says why.
