@@ -128,7 +128,7 @@ service places-nonsense '' env OMP_PLACES=nonsense
 service gomp-affinity '' env GOMP_CPU_AFFINITY=0-1
 service gomp-affinity-one '' env GOMP_CPU_AFFINITY=0
 service tiny-stacks '' env OMP_STACKSIZE=256K
-both small-stacks '' env OMP_STACKSIZE=1M # tests/halves forks a whole deque deep
+both small-stacks '' env OMP_STACKSIZE=2M # tests/halves forks a whole deque deep
 service large-stacks '' env OMP_STACKSIZE=1G
 service nonsense-stacks '' env OMP_STACKSIZE=nonsense
 for setting in KMP_AFFINITY=compact KMP_AFFINITY=scatter KMP_AFFINITY=disabled KMP_BLOCKTIME=infinite KMP_BLOCKTIME=0 \
