@@ -3,14 +3,14 @@
 #
 # What is read from outside, fuzzed by libFuzzer with the address and undefined sanitizers: addresses, the files that
 # tell of cgroups and quotas, the options of pgz, and gzip. The targets are in tests/fuzz. Each runs for
-# HOP_FUZZ_SECONDS (600), two at a time; an input that broke something is kept beside the log, and the target replays it
+# HOP_FUZZ_SECONDS (300), two at a time; an input that broke something is kept beside the log, and the target replays it
 # when it is given the file.
 #
 # Usage: fuzz.sh [TARGET...]
 set -uo pipefail
 
 : "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}" "${top_builddir:=$PWD}"
-seconds=${HOP_FUZZ_SECONDS:-600}
+seconds=${HOP_FUZZ_SECONDS:-300}
 mkdir -p "$top_builddir/torture/fuzz"
 work=$(cd "$top_builddir/torture/fuzz" && pwd)
 passed=0
