@@ -108,7 +108,9 @@ flavour_tsan() { # name, configure's flags
     ! missing clang || return 77
     build "$folder" "CC=clang --enable-tsan $2" || return
     check_canaries "$folder" 'WARNING: ThreadSanitizer: data race' race 'fine kept below' || return
-    check_programs "$1" "$folder" '' TEST_LIMIT=600
+    [ "$1" != tsan ] || echo "flavours: tsan: tests/neighbours is left out: Archer fails now and then at the end of a" \
+        "thread that has had regions of its own"
+    check_programs "$1" "$folder" neighbours TEST_LIMIT=600
 }
 
 flavour_asan() {
