@@ -322,10 +322,12 @@ static int open_inn(struct actor *a, struct inn *inn)
     char wanted[108] = "tcp:127.0.0.1:0";
     int rc;
 
-    if (chance(a, 60))
+    if (chance(a, 60)) {
         snprintf(wanted, sizeof wanted, "unix:/tmp/storm.%d.%d", getpid(), a->id);
-    else if (chance(a, 20))
+        unlink(wanted + strlen("unix:")); /* a process of the same number may have been killed */
+    } else if (chance(a, 20)) {
         snprintf(wanted, sizeof wanted, "tcp:localhost:0");
+    }
     inn->listener = hop_listen(wanted);
     if (inn->listener < 0)
         return inn->listener;
