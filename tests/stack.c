@@ -425,13 +425,17 @@ static void open_narrow_regions(void)
 
 static int narrow_regions(void *arg)
 {
-    long before;
+    long before, grown = 4096;
+    int i;
 
     (void)arg;
     open_narrow_regions();
     before = status_kib("VmSize");
-    open_narrow_regions();
-    ck_assert_int_lt(status_kib("VmSize") - before, 4096);
+    for (i = 0; i < 6 && grown >= 4096; i++) { /* the C library keeps a stack now and then; a leak grows each time */
+        open_narrow_regions();
+        grown = status_kib("VmSize") - before;
+    }
+    ck_assert_int_lt(grown, 4096);
     return 0;
 }
 
