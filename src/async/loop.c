@@ -114,7 +114,9 @@ static void ready(struct hop__executor *executor, struct hop__task *t)
 
 static bool busy(struct hop__executor *executor)
 {
-    return hop__loop_has_work(hop__loop_of(executor));
+    struct hop__loop *loop = hop__loop_of(executor);
+
+    return hop__loop_has_work(loop) || hop__inbox_ready(&loop->inbox);
 }
 
 static void task_arrives(struct hop__runnable *node)
@@ -249,13 +251,14 @@ static void moderate(struct hop__loop *loop)
 
 /*
  * Ski rental: a loop whose last sleep was ended by an answer, sooner than the sleep itself was worth, spins for the
- * next one. Not while every core computes.
+ * next one; on the CPU of a worker that sleeps, because there is one for each CPU, and not when a block waits for all.
  */
 static bool worth_spinning(const struct hop__loop *loop)
 {
-    struct hop_runtime *rt = loop->executor.runtime;
+    const struct hop_runtime *rt = loop->executor.runtime;
 
-    return loop->quick && !rt->config.no_spin && !hop__load_saturated(&rt->load);
+    return loop->quick && !rt->config.no_spin && hop__load(rt->load.sleepers, relaxed) > 0 &&
+           !hop__load(&rt->load.team, relaxed);
 }
 
 static bool spin(struct hop__loop *loop)

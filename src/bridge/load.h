@@ -14,7 +14,9 @@
 struct hop__load {
     hop__atomic(int) busy;        /* workers that have work */
     hop__atomic(int) width;       /* workers the budget allows */
+    const hop__atomic(int) *sleepers; /* workers that sleep, for want of work */
     hop__atomic(uint32_t) relief; /* futex: moves when somebody leaves the load while a loop waits */
+    hop__atomic(int) team;        /* blocks that want all workers */
     hop__atomic(int) moderated;   /* loops that sleep out their turn */
 };
 

@@ -92,6 +92,7 @@ static void enter_team(struct hop__executor *executor, struct hop__task *t)
 {
     struct hop__pool *pool = (struct hop__pool *)((char *)executor - offsetof(struct hop__pool, team));
 
+    hop__fetch_add(&pool->load->team, 1, relaxed);
     hop__inbox_push(&pool->team_inbox, &t->node);
     hop__pool_wake_all(pool);
 }

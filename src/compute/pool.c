@@ -37,6 +37,7 @@ void hop__pool_team_turn(struct hop__pool *pool)
     while ((t = next_team_task(pool))) {
         hop__team_before_block(pool);
         hop__task_run(t);
+        hop__fetch_sub(&pool->load->team, 1, relaxed);
         if (hop__now() - start >= team_slice)
             break;
     }
@@ -219,6 +220,7 @@ int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt)
         rc = allocate(pool);
     if (!rc) {
         hop__init(&rt->load.width, hop__load(&pool->active, relaxed));
+        rt->load.sleepers = &pool->idle.sleepers;
         hop__init(&pool->unseated, (uint32_t)pool->nworkers);
         rc = -pthread_create(&pool->owner, NULL, owner_main, pool);
     }
