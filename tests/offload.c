@@ -445,64 +445,6 @@ static int never_waits(void *arg)
     return 0;
 }
 
-/* A pool that has enough to do for long: the loop that has sent it all computes as well. */
-enum { SENDERS = 400 };
-
-static int compute_briefly(void *arg)
-{
-    hop_ns end = hop_now() + 2 * HOP_US;
-
-    while (hop_now() < end)
-        ;
-    atomic_fetch_add((atomic_int *)arg, 1);
-    return 0;
-}
-
-static int send_brief(void *arg)
-{
-    return hop_offload(compute_briefly, arg);
-}
-
-static int keep_worker(void *arg)
-{
-    while (!atomic_load((atomic_int *)arg))
-        sched_yield();
-    return 0;
-}
-
-/* Whether a job stayed while the only worker was held. */
-static bool helps(void)
-{
-    atomic_int ran = 0, release = 0;
-    hop_scope scope;
-    uint64_t before;
-    int i;
-
-    for (i = 0; i < 20; i++)
-        must_eq(hop_offload(compute_briefly, &ran), 0);
-    atomic_store(&ran, 0);
-    must_eq(hop_scope_open(&scope), 0);
-    must_eq(hop_submit(&scope, NULL, keep_worker, &release), 0);
-    before = at_home();
-    for (i = 0; i < SENDERS; i++)
-        must_eq(hop_spawn(&scope, send_brief, &ran, NULL), 0);
-    for (i = 0; i < 100; i++)
-        must_eq(hop_yield(), 0);
-    i = at_home() > before;
-    atomic_store(&release, 1);
-    must_eq(hop_scope_close(&scope), 0);
-    must_eq(atomic_load(&ran), SENDERS);
-    return i;
-}
-
-static int pool_has_enough(void *arg)
-{
-    (void)arg;
-    while (!helps()) /* on a busy machine two microseconds look longer */
-        ;
-    return 0;
-}
-
 /* Cancelled is cancelled, at home too. */
 static int cancelled_at_home(void *arg)
 {
@@ -565,14 +507,6 @@ END_TEST
 START_TEST(jobs_at_home_leave_room_for_others)
 {
     run_with_short_jobs(never_waits);
-}
-END_TEST
-
-START_TEST(a_loop_helps_a_pool_that_has_enough)
-{
-#ifndef HOP_HELGRIND
-    run_main_with(pool_has_enough, NULL, &(hop_config){ .workers = 1 });
-#endif
 }
 END_TEST
 
@@ -1151,7 +1085,7 @@ END_TEST
 RUN_TESTS("offload", from_a_task, from_a_job, from_threads, the_loop_goes_on_meanwhile, options_are_checked,
           a_thread_chooses_its_runtime, twenty_thousand, twenty_thousand_through_a_short_queue,
           short_jobs_stay_at_home, what_turns_slow_travels_again, a_job_that_asks_has_a_worker,
-          jobs_at_home_leave_room_for_others, a_loop_helps_a_pool_that_has_enough, cancellation_at_home,
+          jobs_at_home_leave_room_for_others, cancellation_at_home,
           submitted_with_and_without_a_future, submitted_from_everywhere, first_error_of_a_scope,
           cancelled_before_they_start, offloads_cancelled_before_they_start, a_started_offload_is_waited_for,
           a_full_queue_makes_submitters_wait, more_than_the_queue_holds, cancelled_on_a_worker,

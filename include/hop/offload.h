@@ -19,8 +19,8 @@ extern "C" {
 #endif
 
 /*
- * Runs fn(arg) as a job and returns what it returned: on a worker; or at once, for some microseconds, if the trip would
- * cost more than the job, or the pool has enough to do. No frame moves: the caller waits at home.
+ * Runs fn(arg) as a job and returns what it returned: on a worker; or at once, on the loop, if the trip would cost more
+ * than the job. No frame moves: the caller waits at home.
  * Context: task (suspends), plain thread (blocks); in a job or on a worker fn runs in place; callback: -EWOULDBLOCK.
  * Owns: arg stays the caller's; fn has ended, or will never start, when this returns.
  * Errors: what fn returned; -EINVAL (null fn), -ENODEV (no runtime), -ESHUTDOWN, -EWOULDBLOCK; -ECANCELED or -ETIMEDOUT

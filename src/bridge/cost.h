@@ -25,7 +25,6 @@ struct hop__cost {
 struct hop__costs {
     struct hop__cost entries[HOP__COSTS];
     uint64_t trip;    /* what a trip to the pool takes at its best lately, beside the job; 0: not known */
-    uint64_t sent;    /* what the jobs that are on a trip were expected to take */
     uint64_t kept;    /* how long jobs have kept the loop in this turn */
     hop__atomic(uint64_t) at_home; /* jobs that stayed; one writer */
 };

@@ -105,30 +105,21 @@ int hop__run_on_pool(hop_fn *fn, void *arg, struct hop_runtime *wanted)
  * function costs, from the workers first, and what a trip takes.
  *
  * Alone, a task is served soonest at home as long as the job costs clearly less than the trip. If the loop has more to
- * run, what counts is its own time: the job stays if it costs no more than sending it would; but when the loop has sent
- * more than the pool can do before the loop looks again, it computes as well. No job is kept that is expected to take
- * longer than keep_most, nor after jobs have kept the loop for keep_turn since it last looked at its events.
- *
- * A function that turns out slow goes to the pool at once, and the next times; if it surprises us again and again, for
- * longer and longer.
+ * run, what counts is its own time: the job stays if it costs no more than sending it would. No job is kept that is
+ * expected to take longer than keep_most, nor after jobs have kept the loop for keep_turn since it last looked at its
+ * events. A function that turns out slow goes to the pool at once, and the next times; if it surprises us again and
+ * again, for longer and longer.
  */
 static const hop_ns send_cost = 250, keep_most = 5 * HOP_US, keep_turn = 100 * HOP_US;
 
 enum { PENALTY_LEAST = 8, PENALTY_MOST = 256, PENALTY_FORGOTTEN = 64 };
-
-static bool pool_has_enough(struct hop__executor *home)
-{
-    uint64_t width = (uint64_t)hop__load(&home->runtime->load.width, relaxed);
-
-    return home->costs->sent >= width * hop__ticks_in(keep_turn);
-}
 
 static uint64_t most_at_home(struct hop__executor *home)
 {
     uint64_t half_trip, most = hop__ticks_in(keep_most);
 
     if (home->ops->busy(home))
-        return pool_has_enough(home) ? most : hop__ticks_in(send_cost);
+        return hop__ticks_in(send_cost);
     half_trip = home->costs->trip / 2;
     return half_trip < most ? half_trip : most;
 }
@@ -168,6 +159,7 @@ static int stay_home(struct hop__task *t, struct hop__cost *cost, uint64_t most,
     return result;
 }
 
+/* A job that took much longer than those before may have met a thread that took its CPU: it is believed by and by. */
 static void learn_on_trip(struct hop__costs *costs, hop_fn *fn, uint64_t job, uint64_t whole)
 {
     struct hop__cost *cost = hop__cost_of(costs, (uintptr_t)fn);
@@ -178,7 +170,7 @@ static void learn_on_trip(struct hop__costs *costs, hop_fn *fn, uint64_t job, ui
         cost->ticks = HOP__NEEDS_WORKER;
         return;
     }
-    cost->ticks = !cost->ticks || job > cost->ticks ? job : (cost->ticks + job) / 2 + 1;
+    cost->ticks = !cost->ticks ? job : job > 2 * cost->ticks ? 2 * cost->ticks : (cost->ticks + job) / 2 + 1;
     whole = whole > job ? whole - job : 1;
     costs->trip = !costs->trip || whole < costs->trip ? whole : costs->trip + (whole - costs->trip) / 64;
 }
@@ -188,15 +180,13 @@ static int offload_adaptively(struct hop__task *t, hop_fn *fn, void *arg)
 {
     struct hop__costs *costs = t->home->costs;
     struct hop__cost *cost = hop__cost_of(costs, (uintptr_t)fn);
-    uint64_t start, most, job = 0, expected = cost->ticks == HOP__NEEDS_WORKER ? 0 : cost->ticks;
+    uint64_t start, most, job = 0;
     int result;
 
     if (cost->ticks && !cost->away && cost->ticks <= (most = most_at_home(t->home)))
         return stay_home(t, cost, most, fn, arg);
-    costs->sent += expected;
     start = hop__ticks();
     result = trip(t->home->runtime, fn, arg, &job);
-    costs->sent -= expected;
     if (job)
         learn_on_trip(costs, fn, job, hop__span(start, hop__ticks()));
     return result;
