@@ -162,8 +162,7 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
     NEVER("tells what the process knows of itself", \
           "getenv getpid pthread_self sysconf __errno_location clock_gettime dl_iterate_phdr dlsym dladdr " \
           "__cxa_get_globals kmp_get_stacksize_s") \
-    NEVER("tells libomp something, asks whether it could be done, or makes a measure better", \
-          "kmp_set_defaults sched_setaffinity") \
+    NEVER("tells libomp something, or asks whether it could be done", "kmp_set_defaults sched_setaffinity") \
     NEVER("tells a sanitizer", "__lsan_register_root_region __lsan_unregister_root_region") \
     NEVER("with arguments that are valid for as long as hop is there there is no way to fail", \
           "pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_unlock pthread_cond_init " \

@@ -11,7 +11,6 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -56,39 +55,17 @@ void hop__futex_wake(hop__atomic(uint32_t) *word)
 }
 
 /*
- * Two threads wake each other in turn; the median of some rounds, because single ones meet somebody else. Each keeps to
- * a CPU of its own: on one CPU a wake-up would be a mere switch, many times cheaper than waking a CPU that sleeps.
+ * One thread wakes another again and again, and stays awake itself, so that the other is woken on a CPU of its own: on
+ * the same CPU it would be a mere switch, many times cheaper than waking a CPU that sleeps. The rests are long enough
+ * for a CPU to fall asleep. The lower quartile of some rounds, because many may meet somebody else.
  */
-enum { ROUNDS = 16 };
+enum { ROUNDS = 12 };
+
+static const hop_ns rally_patience = 200 * HOP_US, rally_rest = 100 * HOP_US;
 
 struct rally {
     hop__atomic(uint32_t) ball; /* even: ours, odd: the other's */
-    cpu_set_t places[2];
-    bool apart; /* there are two places */
-    hop_ns took[ROUNDS];
 };
-
-static void choose_places(struct rally *r)
-{
-    cpu_set_t allowed;
-    int cpu, n = 0;
-
-    if (sched_getaffinity(0, sizeof allowed, &allowed) < 0)
-        return;
-    for (cpu = 0; cpu < CPU_SETSIZE && n < 2; cpu++) {
-        if (!CPU_ISSET(cpu, &allowed))
-            continue;
-        CPU_ZERO(&r->places[n]);
-        CPU_SET(cpu, &r->places[n++]);
-    }
-    r->apart = n == 2;
-}
-
-static void take_place(const struct rally *r, int side)
-{
-    if (r->apart)
-        (void)sched_setaffinity(0, sizeof r->places[side], &r->places[side]);
-}
 
 static void wait_for_ball(struct rally *r, uint32_t turn)
 {
@@ -102,31 +79,28 @@ static void hit_ball(struct rally *r, uint32_t turn)
     hop__futex_wake(&r->ball);
 }
 
-static void play(struct rally *r)
+/* Awake until it comes; but where there is one CPU it would never come like that. */
+static void watch_for_ball(struct rally *r, uint32_t turn)
 {
-    uint32_t turn;
+    hop_ns end = hop__now() + rally_patience;
 
-    for (turn = 1; turn < 2 * ROUNDS; turn += 2) {
-        hop_ns start = hop__now();
-
-        hit_ball(r, turn);
-        wait_for_ball(r, turn + 1);
-        r->took[turn / 2] = hop__now() - start;
-    }
+    while (hop__load(&r->ball, acquire) != turn && hop__now() < end)
+        hop__pause();
+    wait_for_ball(r, turn);
 }
 
-static void *our_side(void *arg)
+static void rest(void)
 {
-    take_place(arg, 0);
-    play(arg);
-    return NULL;
+    hop_ns end = hop__now() + rally_rest; /* the other goes to sleep meanwhile */
+
+    while (hop__now() < end)
+        hop__pause();
 }
 
 static void *other_side(void *arg)
 {
     uint32_t turn;
 
-    take_place(arg, 1);
     for (turn = 1; turn < 2 * ROUNDS; turn += 2) {
         wait_for_ball(arg, turn);
         hit_ball(arg, turn + 1);
@@ -141,25 +115,30 @@ static int by_value(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* The ski rental's price: half of a round trip between two sleepers. */
+/* The ski rental's price. */
 static void measure_wake_cost(void)
 {
-    struct rally r = { .apart = false };
-    pthread_t ours, other;
-    hop_ns median;
+    struct rally r;
+    hop_ns took[ROUNDS], low;
+    pthread_t other;
+    uint32_t turn;
 
     hop__init(&r.ball, 0);
-    choose_places(&r);
     if (pthread_create(&other, NULL, other_side, &r))
         return;
-    if (pthread_create(&ours, NULL, our_side, &r))
-        play(&r); /* where this thread may be */
-    else
-        pthread_join(ours, NULL);
+    for (turn = 1; turn < 2 * ROUNDS; turn += 2) {
+        hop_ns start;
+
+        rest();
+        start = hop__now();
+        hit_ball(&r, turn);
+        watch_for_ball(&r, turn + 1);
+        took[turn / 2] = hop__now() - start;
+    }
     pthread_join(other, NULL);
-    qsort(r.took, ROUNDS, sizeof *r.took, by_value);
-    median = r.took[ROUNDS / 2] / 2;
-    hop__wake_cost = median < wake_cost_least ? wake_cost_least : median > wake_cost_most ? wake_cost_most : median;
+    qsort(took, ROUNDS, sizeof *took, by_value);
+    low = took[ROUNDS / 4];
+    hop__wake_cost = low < wake_cost_least ? wake_cost_least : low > wake_cost_most ? wake_cost_most : low;
 }
 
 void hop__park_setup(void)
