@@ -17,10 +17,14 @@
 #include <unistd.h>
 
 bool hop__membarrier_missing = true;
-hop_ns hop__wake_cost = 5 * HOP_US;
+hop_ns hop__wake_cost = 16 * HOP_US;
 uint64_t hop__wake_ticks, hop__ticks_per_ms = HOP_MS;
 
-static const hop_ns wake_cost_least = 1 * HOP_US, wake_cost_most = 50 * HOP_US;
+/*
+ * A rally is warm: it may find a CPU that has only just begun to idle. Sleeping and waking in earnest costs two threads
+ * that exchange single jobs more than that, and with less patience both would be asleep whenever the other answers.
+ */
+static const hop_ns wake_cost_least = 16 * HOP_US, wake_cost_most = 50 * HOP_US;
 
 static long membarrier(int command)
 {
