@@ -170,7 +170,8 @@ enum { SHORT = -1 }; /* in place of an errno: one byte is transferred */
           "pthread_condattr_setclock pthread_condattr_destroy pthread_attr_init pthread_attr_setstacksize " \
           "pthread_attr_getstack pthread_attr_destroy " \
           "pthread_barrier_init pthread_barrier_wait pthread_barrier_destroy pthread_once pthread_join " \
-          "pthread_sigmask pthread_setcancelstate sched_yield timerfd_settime makecontext swapcontext getcontext") \
+          "pthread_sigmask pthread_setcancelstate sched_yield sched_getcpu timerfd_settime makecontext swapcontext " \
+          "getcontext") \
     NEVER("the stream remembers, and whoever printed asks ferror", \
           "fprintf __fprintf_chk fputc putc fwrite fputs feof ferror stderr") \
     NEVER("the end of the process, and its last words", "abort raise __stack_chk_fail write") \

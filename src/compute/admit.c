@@ -9,12 +9,22 @@
  */
 #include "config.h"
 
+#include <sched.h>
+
 #include "bridge/task.h"
 #include "compute/pool.h"
 
+/* The worker whose CPU this is, or -1: as long as this thread goes on, it would not begin. */
+static int worker_here(struct hop__pool *pool)
+{
+    int cpu = sched_getcpu();
+
+    return cpu >= 0 && cpu < HOP__WORKERS_MAX ? pool->worker_at[cpu] : -1;
+}
+
 void hop__pool_wake_one(struct hop__pool *pool)
 {
-    int id = hop__idle_choose(&pool->idle, pool->nworkers);
+    int id = hop__idle_choose(&pool->idle, pool->nworkers, worker_here(pool));
 
     if (id >= 0)
         hop__unpark(&pool->workers[id].park);

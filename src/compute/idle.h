@@ -4,7 +4,8 @@
  *
  * A producer that has shown work wakes somebody only if there are sleepers and nobody searches: a searcher will find
  * it. It chooses a sleeper by taking its bit, and gives it a searcher's place before it calls it, so that a second
- * producer does not wake another for the same work.
+ * producer does not wake another for the same work. It chooses the worker of its own CPU last: that one could not begin
+ * before the producer stops, and nobody else would be woken meanwhile.
  *
  *     a worker on its way to sleep            a producer
  *     enlist: set the bit                     show the work
@@ -75,24 +76,36 @@ static inline bool hop__idle_wants_waking(struct hop__idle *idle)
     return __builtin_expect(hop__load(&idle->sleepers, relaxed) > 0, 0) && !hop__load(&idle->searching, relaxed);
 }
 
-/* One of n workers: whom the caller must unpark, or -1. */
-static inline int hop__idle_choose(struct hop__idle *idle, int n)
+static inline bool hop__idle_take(struct hop__idle *idle, int id)
+{
+    uint64_t bit = hop__idle_bit(id);
+
+    if (!(hop__fetch_and(&idle->bits[id / 64], ~bit, relaxed) & bit)) /* N1 */
+        return false;
+    hop__fetch_sub(&idle->sleepers, 1, relaxed);
+    hop__fetch_add(&idle->searching, 1, relaxed);
+    return true;
+}
+
+/* One of n workers, and last of all this one (-1: nobody): whom the caller must unpark, or -1. */
+static inline int hop__idle_choose(struct hop__idle *idle, int n, int last)
 {
     int word;
 
     for (word = 0; word * 64 < n; word++) {
         uint64_t bits = hop__load(&idle->bits[word], relaxed);
 
+        if (last >= 0 && last / 64 == word)
+            bits &= ~hop__idle_bit(last);
         for (; bits; bits &= bits - 1) {
-            uint64_t bit = bits & -bits;
+            int id = word * 64 + __builtin_ctzll(bits);
 
-            if (!(hop__fetch_and(&idle->bits[word], ~bit, relaxed) & bit)) /* N1 */
-                continue;
-            hop__fetch_sub(&idle->sleepers, 1, relaxed);
-            hop__fetch_add(&idle->searching, 1, relaxed);
-            return word * 64 + __builtin_ctzll(bit);
+            if (hop__idle_take(idle, id))
+                return id;
         }
     }
+    if (last >= 0 && hop__idle_take(idle, last))
+        return last;
     return -1;
 }
 

@@ -106,6 +106,7 @@ static void init_workers(struct hop__pool *pool, const struct hop__place *places
 {
     int i;
 
+    memset(pool->worker_at, -1, sizeof pool->worker_at);
     for (i = 0; i < pool->nworkers; i++) {
         struct hop__worker *w = &pool->workers[i];
 
@@ -116,6 +117,9 @@ static void init_workers(struct hop__pool *pool, const struct hop__place *places
         w->id = i;
         w->random = (uint32_t)i * 2654435761u + 1;
         w->place = places[i];
+        if (!pool->runtime->config.no_pin && places[i].bindable && places[i].cpu >= 0 &&
+            places[i].cpu < HOP__WORKERS_MAX && pool->worker_at[places[i].cpu] < 0)
+            pool->worker_at[places[i].cpu] = (short)i;
         w->executor = (struct hop__executor){
             .ops = &hop__pool_worker_ops, .runtime = pool->runtime, .place = HOP_CPU, .index = i
         };

@@ -57,6 +57,7 @@ struct hop__pool {
     int nworkers;
     int wanted;                 /* before the team told how many threads it has */
     struct hop__worker *workers;
+    short worker_at[HOP__WORKERS_MAX]; /* by the CPU that it is pinned to; -1: none */
     struct hop__ring ring;
     struct hop__ring_cell *cells;
     hop__atomic(uint64_t) accepted;
