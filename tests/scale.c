@@ -797,6 +797,17 @@ static void age(hop_runtime *rt)
     hop__store(&rt->next_loop, UINT_MAX - 5, relaxed);
 }
 
+/* Who is woken depends on where the loop is. */
+static bool somebody_came_round(struct hop__pool *pool)
+{
+    int i;
+
+    for (i = 0; i < pool->nworkers; i++)
+        if (hop__load(&pool->workers[i].park.word, relaxed) < UINT32_MAX - 3)
+            return true;
+    return false;
+}
+
 /* Workers are woken for each of these, and sleep again before the next. */
 static int work_and_rest(void *arg)
 {
@@ -833,7 +844,7 @@ START_TEST(counters_come_round)
         must_eq(hop_spawn(&scope, i == 9 ? work_and_rest : return_it, NULL, NULL), 0);
     must_eq(hop_scope_close(&scope), 0);
     must(hop__load(&rt->next_loop, relaxed) < 100);
-    must(hop__load(&hop__house_of(rt)->pool->workers[0].park.word, relaxed) < UINT32_MAX - 3); /* woken first */
+    must(somebody_came_round(hop__house_of(rt)->pool));
     must_eq(hop_runtime_free(rt), 0);
 }
 END_TEST
