@@ -41,7 +41,7 @@ static void forget_in_child(void)
     list = NULL;
     hop__orphan_begins();
     hop__fd_orphan_begins();
-    hop__ending_forget();
+    hop__exit_forget();
 }
 
 /* What is done once in a process. Under a lock and not by pthread_once, which helgrind does not know. */

@@ -46,10 +46,10 @@ int hop__team_shun(void)
 
     if (threads_are_rationed())
         return 0;
-    hop__ending_go_out(1);
+    hop__exit_go_out(1);
     threads = omp_get_max_threads();
     omp_set_num_threads(1);
-    hop__ending_come_back(1);
+    hop__exit_come_back(1);
     return threads;
 }
 
@@ -57,9 +57,9 @@ void hop__team_unshun(int threads)
 {
     if (!threads)
         return;
-    hop__ending_go_out(1);
+    hop__exit_go_out(1);
     omp_set_num_threads(threads);
-    hop__ending_come_back(1);
+    hop__exit_come_back(1);
 }
 
 /*
@@ -157,16 +157,16 @@ int hop__team_prepare(int nworkers)
 /* On each thread of the team. */
 static void task_mode(struct hop__worker *w)
 {
-    hop__ending_return(w);
+    hop__exit_return();
     hop__worker_main(w);
-    hop__ending_leave(w);
+    hop__exit_leave(w);
 }
 
 void hop__team_run(struct hop__pool *pool)
 {
     hop__team_before_block(pool);
     hop__pool_has_threads(pool, threads_of_region(pool->nworkers));
-    hop__ending_go_out(pool->nworkers);
+    hop__exit_go_out(pool->nworkers);
     while (hop__load(&pool->gone, relaxed) < pool->nworkers) {
         hop__store(&pool->gone, 0, relaxed);
         hop__team_before_block(pool); /* the region's jobs inherit it */
@@ -174,7 +174,7 @@ void hop__team_run(struct hop__pool *pool)
         task_mode(&pool->workers[omp_get_thread_num()]);
         hop__pool_team_turn(pool);
     }
-    hop__ending_come_back(pool->nworkers);
+    hop__exit_come_back(pool->nworkers);
 }
 
 #endif

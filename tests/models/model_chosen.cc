@@ -46,7 +46,7 @@ struct chosen_suite : rl::test_suite<chosen_suite, WORKERS + 1> {
 
     void wake_one()
     {
-        int id = hop__idle_choose(&idle, WORKERS, -1);
+        int id = hop__idle_choose(&idle, WORKERS, 0);
 
         if (id >= 0)
             hop__unpark(&parks[id]);

@@ -16,6 +16,8 @@ set -uo pipefail
 
 : "${top_srcdir:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}"
 : "${top_builddir:=$PWD}"
+# shellcheck source=tests/tally.sh
+source "$top_srcdir/tests/tally.sh"
 
 passed=0
 failed=0
@@ -59,10 +61,6 @@ check_canaries() { # folder, its cry, canaries with a fault, canaries without, c
     return $bad
 }
 
-total() { # result, log
-    awk -v key="$1:" '$1 == "#" && $2 == key { n = $3; exit } END { print n + 0 }' "$2"
-}
-
 # The programs, by automake's harness. Those left out are named by what calls this, with the reason.
 check_programs() { # name, folder, left out, make's variables...
     local name=$1 folder=$2 left_out=$3 log=$2/flavour.log began=$SECONDS rc=0 good bad none tests program
@@ -74,10 +72,7 @@ check_programs() { # name, folder, left out, make's variables...
         tests="TESTS=$(printf 'tests/%s ' $FLAVOUR_PROGRAMS)"
     fi
     make -C "$folder" -j"$(nproc)" check "$tests" VERBOSE=1 "$@" >"$log" 2>&1 || rc=$?
-    good=$(total PASS "$log")
-    none=$(total SKIP "$log")
-    bad=$(($(total FAIL "$log") + $(total ERROR "$log") + $(total XPASS "$log")))
-    [ "$bad" -gt 0 ] || { [ "$rc" -eq 0 ] && [ "$good" -gt 0 ]; } || bad=1
+    tally "$log" "$rc"
     [ "$bad" -eq 0 ] || grep -v '^Archer detected' "$log" | tail -n 200
     awk '$1 == "SKIP:" && !said[$2]++ { print $2 }' "$log" | while read -r program; do
         echo "flavours: $name: $program: $(grep -v '^Archer\|^SKIP' "$folder/$program.log" | tail -n 1)"
