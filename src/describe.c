@@ -31,6 +31,7 @@ static void add_workers(struct hop__pool *pool, hop_stats *s)
         s->jobs_completed += hop__load(&pool->workers[i].jobs, relaxed);
         s->steals += hop__load(&pool->workers[i].steals, relaxed);
         s->parks += hop__load(&pool->workers[i].parks, relaxed);
+        s->pauses += hop__load(&pool->workers[i].pauses, relaxed);
     }
 }
 

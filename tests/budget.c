@@ -3,6 +3,7 @@
 /* The CPU budget, read from a made-up /proc and /sys below a temporary directory. */
 #define _GNU_SOURCE 1
 #include "compute/budget.h"
+#include "compute/pace.h"
 
 #include <check.h>
 #include <errno.h>
@@ -121,10 +122,10 @@ START_TEST(no_cpus_count_as_one)
 END_TEST
 
 static const struct { long quota; double cpus; int width; } rounding[] = {
-    { 50000, 0.5, 1 }, { 150000, 1.5, 1 }, { 200000, 2, 2 }, { 250000, 2.5, 2 }, { 300000, 3, 3 }, { 1600000, 16, 8 },
+    { 50000, 0.5, 1 }, { 150000, 1.5, 2 }, { 200000, 2, 2 }, { 250000, 2.5, 3 }, { 300000, 3, 3 }, { 1600000, 16, 8 },
 };
 
-START_TEST(v2_rounds_down)
+START_TEST(v2_rounds_up)
 {
     use_v2("/app");
     put("/sys/fs/cgroup/app/cpu.max", "%ld 100000\n", rounding[_i].quota);
@@ -134,7 +135,7 @@ START_TEST(v2_rounds_down)
 }
 END_TEST
 
-START_TEST(v1_rounds_down)
+START_TEST(v1_rounds_up)
 {
     use_v1("/app");
     put("/sys/fs/cgroup/cpu,cpuacct/app/cpu.cfs_quota_us", "%ld\n", rounding[_i].quota);
@@ -188,7 +189,7 @@ START_TEST(hybrid_takes_the_tighter_version)
     put("/sys/fs/cgroup/cpu,cpuacct/one/cpu.cfs_period_us", "100000\n");
     expect(8, 4, 4);
     put("/sys/fs/cgroup/unified/two/cpu.max", "250000 100000\n");
-    expect(8, 2.5, 2);
+    expect(8, 2.5, 3);
 }
 END_TEST
 
@@ -199,7 +200,7 @@ START_TEST(container_mount_hides_the_upper_part)
     put("/proc/self/cgroup", "0::/docker/12/inner\n");
     put("/sys/fs/cgroup/inner/cpu.max", "max 100000\n");
     put("/sys/fs/cgroup/cpu.max", "150000 100000\n");
-    expect(8, 1.5, 1);
+    expect(8, 1.5, 2);
 }
 END_TEST
 
@@ -207,7 +208,7 @@ START_TEST(path_out_of_sight_falls_back_to_the_mount)
 {
     use_v2("/../../outside");
     put("/sys/fs/cgroup/cpu.max", "150000 100000\n");
-    expect(8, 1.5, 1);
+    expect(8, 1.5, 2);
 }
 END_TEST
 
@@ -276,7 +277,7 @@ START_TEST(overlong_paths_are_survived)
     path[900] = '\0';
     use_v2(path);
     put("/sys/fs/cgroup/cpu.max", "150000 100000\n");
-    expect(8, 1.5, 1);
+    expect(8, 1.5, 2);
 }
 END_TEST
 
@@ -288,7 +289,7 @@ START_TEST(long_source_is_cut_in_front)
     use_v2(path);
     snprintf(name, sizeof name, "/sys/fs/cgroup%s/cpu.max", path);
     put(name, "150000 100000\n");
-    expect(8, 1.5, 1);
+    expect(8, 1.5, 2);
     ck_assert_str_eq(budget.source + strlen(budget.source) - 5, "/leaf");
     ck_assert_ptr_nonnull(strstr(budget.source, "..."));
 }
@@ -458,20 +459,103 @@ START_TEST(cgroup_out_of_sight_is_shared)
 }
 END_TEST
 
+/* --- pace --- */
+
+static struct hop__pace pace;
+
+static void make_pace(void)
+{
+    hop__pace_init(&pace);
+    hop__pace_set(&pace, 1.5, 100 * HOP_MS);
+}
+
+static void free_pace(void)
+{
+    hop__pace_free(&pace);
+}
+
+/* Two workers that compute whenever they may, a loop that uses so much of a CPU; asked each millisecond. */
+static hop_ns used_in_a_period(hop_ns from, double loop)
+{
+    static hop_ns used;
+    hop_ns start = used, until = from, now;
+
+    for (now = from; now < from + 100 * HOP_MS; now += HOP_MS) {
+        used += (hop_ns)(loop * HOP_MS);
+        if (now < until)
+            continue;
+        used += 2 * HOP_MS;
+        until = now + hop__pace_ask(&pace, now, used);
+    }
+    return used - start;
+}
+
+START_TEST(pace_keeps_below_the_quota)
+{
+    int i;
+
+    make_pace();
+    for (i = 0; i < 20; i++) {
+        hop_ns used = used_in_a_period(i * 100 * HOP_MS, _i / 4.0);
+
+        ck_assert_msg(used <= 150 * HOP_MS, "%d: %lld ns", i, (long long)used);
+        ck_assert_msg(used >= 130 * HOP_MS, "%d: %lld ns", i, (long long)used);
+    }
+    free_pace();
+}
+END_TEST
+
+START_TEST(pace_lets_a_debt_be_paid_by_waiting)
+{
+    make_pace();
+    ck_assert_int_eq(hop__pace_ask(&pace, 0, 0), 0);
+    /* A job of 40 ms on each of two workers: 80 ms less what came in. */
+    ck_assert_int_eq(hop__pace_ask(&pace, 40 * HOP_MS, 80 * HOP_MS) / HOP_MS, (80 - 40 * 1.425) / 1.425);
+    ck_assert_int_gt(hop__pace_ask(&pace, 56 * HOP_MS, 80 * HOP_MS), 0);
+    ck_assert_int_eq(hop__pace_ask(&pace, 57 * HOP_MS, 80 * HOP_MS), 0);
+    free_pace();
+}
+END_TEST
+
+/* Loops that use more than all of it, for an hour. */
+START_TEST(pace_never_waits_longer_than_a_period)
+{
+    int i;
+
+    make_pace();
+    for (i = 1; i < 36000; i++)
+        ck_assert_int_le(hop__pace_ask(&pace, i * 100 * HOP_MS, i * 200 * HOP_MS), 100 * HOP_MS);
+    free_pace();
+}
+END_TEST
+
+START_TEST(pace_forgets_time_in_which_nobody_asked)
+{
+    make_pace();
+    ck_assert_int_eq(hop__pace_ask(&pace, 0, 0), 0);
+    ck_assert_int_eq(hop__pace_ask(&pace, HOP_SEC, 2 * HOP_SEC), 0); /* the kernel has settled that */
+    ck_assert_int_gt(hop__pace_ask(&pace, HOP_SEC + 10 * HOP_MS, 2 * HOP_SEC + 40 * HOP_MS), 0); /* saved nothing */
+    ck_assert_int_eq(hop__pace_ask(&pace, HOP_SEC, 2 * HOP_SEC) > 0, 1); /* its clocks were read earlier */
+    hop__pace_set(&pace, 0, 0);
+    ck_assert_int_eq(hop__pace_ask(&pace, HOP_SEC + 20 * HOP_MS, 9 * HOP_SEC), 0);
+    free_pace();
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 static Suite *suite(void)
 {
     Suite *s = suite_create("budget");
-    TCase *quota = tcase_create("quota"), *owner = tcase_create("owner");
+    TCase *quota = tcase_create("quota"), *owner = tcase_create("owner"), *keep = tcase_create("pace");
 
     tcase_add_checked_fixture(quota, make_root, remove_root);
     tcase_set_timeout(quota, 20);
     tcase_add_test(quota, nothing_mounted_is_no_quota);
     tcase_add_test(quota, this_machine_is_readable);
     tcase_add_test(quota, no_cpus_count_as_one);
-    tcase_add_loop_test(quota, v2_rounds_down, 0, COUNT(rounding));
-    tcase_add_loop_test(quota, v1_rounds_down, 0, COUNT(rounding));
+    tcase_add_loop_test(quota, v2_rounds_up, 0, COUNT(rounding));
+    tcase_add_loop_test(quota, v1_rounds_up, 0, COUNT(rounding));
     tcase_add_test(quota, max_is_no_quota);
     tcase_add_test(quota, v2_parent_may_be_tighter);
     tcase_add_test(quota, v1_parent_may_be_tighter);
@@ -498,6 +582,12 @@ static Suite *suite(void)
     tcase_add_test(owner, container_root_asks_its_members);
     tcase_add_test(owner, cgroup_out_of_sight_is_shared);
     suite_add_tcase(s, owner);
+
+    tcase_add_loop_test(keep, pace_keeps_below_the_quota, 0, 5);
+    tcase_add_test(keep, pace_lets_a_debt_be_paid_by_waiting);
+    tcase_add_test(keep, pace_never_waits_longer_than_a_period);
+    tcase_add_test(keep, pace_forgets_time_in_which_nobody_asked);
+    suite_add_tcase(s, keep);
     return s;
 }
 

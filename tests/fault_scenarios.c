@@ -923,7 +923,7 @@ static void machine(void)
     describes();
     snprintf(path, sizeof path, "%s/first", root);
     hop__budget_read(&budget, 4, path);
-    expect(budget.width == 1 || budget.width == 4);
+    expect(budget.width == 2 || budget.width == 4);
     hop__budget_own_cgroup(path);
     snprintf(path, sizeof path, "%s/own", root);
     hop__budget_read(&budget, 4, path);

@@ -378,7 +378,7 @@ END_TEST
 /* What a quota of so many hundredths of a CPU leaves of n CPUs. */
 static int width(int hundredths, int n)
 {
-    int cpus = hundredths < 100 ? 1 : hundredths / 100;
+    int cpus = (hundredths + 99) / 100;
 
     return hundredths > 0 && cpus < n ? cpus : n;
 }
@@ -399,6 +399,27 @@ static void set_quota_v2(const char *dir, int hundredths)
     must(write_text(dir, "cpu.max", text));
 }
 
+static int count_to(size_t lo, size_t hi, void *arg)
+{
+    volatile size_t n;
+
+    (void)arg;
+    for (n = lo * 20000; n < hi * 20000; n++)
+        ;
+    return 0;
+}
+
+/* Computes all the time: whether its workers had to wait for the quota's sake. */
+static bool waits_for_quota(void)
+{
+    hop_stats before, after;
+
+    must_eq(hop_stats_read(&before), 0);
+    must_eq(hop_parallel_for(0, 3000, count_to, NULL, NULL), 0);
+    must_eq(hop_stats_read(&after), 0);
+    return after.pauses > before.pauses;
+}
+
 /* 0.5 CPUs, 1.5, none, 1, in a directory that can be written. */
 static void follow_quota(const char *dir, void (*set)(const char *, int), const char *version)
 {
@@ -417,6 +438,10 @@ static void follow_quota(const char *dir, void (*set)(const char *, int), const 
         else
             work_until(false, "cgroup %s quota", version);
         must_be_active(width(quotas[i], n));
+        must(describes("not pinned") == (width(quotas[i], n) < n));
+        must(describes("keep below it") == (quotas[i] > 0 && quotas[i] < n * 100));
+        if (quotas[i] <= 50) /* of more than that a busy machine may leave too little to have to wait */
+            must(waits_for_quota() == (quotas[i] > 0));
     }
     must_eq(hop_runtime_free(rt), 0);
 }

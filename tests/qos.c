@@ -85,9 +85,9 @@ START_TEST(automatic_follows_the_cgroup)
 {
     char why[128] = "";
 
-    ck_assert_int_eq(hop__qos_choose(HOP__QOS_AUTO, true, why), HOP__QOS_IDLE);
+    ck_assert_int_eq(hop__qos_choose(HOP__QOS_AUTO, true, true, why), HOP__QOS_IDLE);
     ck_assert_ptr_nonnull(strstr(why, "to itself"));
-    ck_assert_int_eq(hop__qos_choose(HOP__QOS_AUTO, false, why), HOP__QOS_MILD);
+    ck_assert_int_eq(hop__qos_choose(HOP__QOS_AUTO, true, false, why), HOP__QOS_MILD);
     ck_assert_ptr_nonnull(strstr(why, "share"));
 }
 END_TEST
@@ -96,11 +96,11 @@ START_TEST(what_is_asked_is_given)
 {
     char why[128];
 
-    ck_assert_int_eq(hop__qos_choose(HOP__QOS_OFF, true, why), HOP__QOS_OFF);
-    ck_assert_int_eq(hop__qos_choose(HOP__QOS_MILD, true, why), HOP__QOS_MILD);
-    ck_assert_int_eq(hop__qos_choose(HOP__QOS_IDLE, false, why), HOP__QOS_IDLE);
+    ck_assert_int_eq(hop__qos_choose(HOP__QOS_OFF, true, true, why), HOP__QOS_OFF);
+    ck_assert_int_eq(hop__qos_choose(HOP__QOS_MILD, true, true, why), HOP__QOS_MILD);
+    ck_assert_int_eq(hop__qos_choose(HOP__QOS_IDLE, true, false, why), HOP__QOS_IDLE);
     ck_assert_ptr_nonnull(strstr(why, "come first"));
-    ck_assert_int_eq(hop__qos_choose((enum hop__qos_profile)99, false, why), HOP__QOS_MILD);
+    ck_assert_int_eq(hop__qos_choose((enum hop__qos_profile)99, true, false, why), HOP__QOS_MILD);
 }
 END_TEST
 
@@ -108,7 +108,7 @@ START_TEST(choosing_realtime_leaves_the_thread_alone)
 {
     char why[128];
     int before = sched_getscheduler(0), nice_before = nice_now();
-    enum hop__qos_profile got = hop__qos_choose(HOP__QOS_REALTIME, true, why);
+    enum hop__qos_profile got = hop__qos_choose(HOP__QOS_REALTIME, true, true, why);
 
     ck_assert(got == HOP__QOS_REALTIME || got == HOP__QOS_IDLE);
     ck_assert_int_eq(sched_getscheduler(0), before);
@@ -121,7 +121,7 @@ START_TEST(realtime_refused_becomes_automatic)
     char why[128];
 
     become_nobody();
-    ck_assert_int_eq(hop__qos_choose(HOP__QOS_REALTIME, false, why), HOP__QOS_MILD);
+    ck_assert_int_eq(hop__qos_choose(HOP__QOS_REALTIME, true, false, why), HOP__QOS_MILD);
     ck_assert_ptr_nonnull(strstr(why, "refused"));
     ck_assert_int_eq(hop__qos_apply_loop(HOP__QOS_REALTIME), -EPERM);
     ck_assert_int_eq(policy_now(), SCHED_OTHER);
@@ -244,7 +244,7 @@ START_TEST(children_of_a_realtime_loop_are_ordinary)
     char why[128];
 
     on_thread(realtime_loop, &permitted);
-    ck_assert_int_eq(hop__qos_choose(HOP__QOS_REALTIME, true, why) == HOP__QOS_REALTIME, permitted);
+    ck_assert_int_eq(hop__qos_choose(HOP__QOS_REALTIME, true, true, why) == HOP__QOS_REALTIME, permitted);
 }
 END_TEST
 
@@ -391,7 +391,7 @@ START_TEST(sandbox_without_the_calls_is_tolerated)
     ck_assert_int_eq(slack_now(), 1);
     ck_assert_int_eq(hop__qos_restore(&saved), 0);
     ck_assert_int_eq(slack_now(), slack);
-    ck_assert_int_eq(hop__qos_choose(HOP__QOS_REALTIME, true, why), HOP__QOS_IDLE);
+    ck_assert_int_eq(hop__qos_choose(HOP__QOS_REALTIME, true, true, why), HOP__QOS_IDLE);
 }
 END_TEST
 

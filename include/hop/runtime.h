@@ -38,8 +38,8 @@ typedef struct hop_scope hop_scope;
 
 /* How much computing yields to waiting. hop_describe tells which is in force, and why. */
 enum hop_qos {
-    HOP_QOS_AUTO = 0, /* idle when the process has its control group to itself, otherwise mild */
-    HOP_QOS_OFF,      /* ordinary threads everywhere, the loop is not moderated */
+    HOP_QOS_AUTO = 0, /* idle when the process has its control group to itself and a worker on each CPU, or mild */
+    HOP_QOS_OFF,      /* ordinary threads everywhere, the loop is not moderated, a CPU quota is spent as it comes */
     HOP_QOS_MILD,     /* workers a little nicer */
     HOP_QOS_IDLE,     /* workers SCHED_IDLE: they yield at once, to every thread of their control group */
     HOP_QOS_REALTIME  /* the loops real-time, where that is permitted */
@@ -53,7 +53,7 @@ typedef struct hop_config {
     enum hop_qos qos;
     hop_ns moderate_ns;          /* length of a loop's turn while every core computes; default 200 us, < 0: off */
     int no_spin;                 /* 1: never spin before sleeping */
-    int no_pin;                  /* 1: leave the workers to the kernel's balancing */
+    int no_pin;                  /* 1: leave the workers to the kernel's balancing, as when there are more CPUs */
     unsigned queue;              /* jobs that may wait for a worker before submitters wait; default 4096 */
     int blocking_threads;        /* most threads of the blocking lane; default 64 */
     size_t stack_bytes;          /* stack of a task; default 256 KiB, committed as touched */
@@ -157,6 +157,7 @@ typedef struct hop_stats {
     uint64_t jobs_at_home;   /* offloads that stayed on their loop, because they cost less than the trip */
     uint64_t steals;
     uint64_t parks;          /* times a worker went to sleep */
+    uint64_t pauses;         /* times a worker waited, so that the CPU quota lasts for the loops */
     uint64_t team_turns;     /* times the pool entered team mode */
     uint64_t tasks_spawned;
     uint64_t tasks_ended;

@@ -17,7 +17,7 @@
 /* The worker whose CPU this is, or -1: as long as this thread goes on, it would not begin. */
 static int worker_here(struct hop__pool *pool)
 {
-    int cpu = sched_getcpu();
+    int cpu = hop__load(&pool->pins, relaxed) ? sched_getcpu() : -1;
 
     return cpu >= 0 && cpu < HOP__WORKERS_MAX ? pool->worker_at[cpu] : -1;
 }

@@ -2,7 +2,7 @@
 
 /*
  * budget: how many workers may compute at once: the allowed CPUs, limited by the cgroup's CPU quota (version 1, 2 or
- * both), rounded down, at least 1. Down, because a team of n threads on n - 0.5 CPUs is throttled as a whole.
+ * both), rounded up. That they stay below the quota all the same is pace.h's.
  *
  * Two steps: find (reads /proc once, keeps directories) and reread (opens one or two files for each level of the cgroup
  * path, cheap enough for once a second). A process that is moved to another cgroup has to call find again.
@@ -15,12 +15,15 @@
 
 #include <stdbool.h>
 
+#include <hop/base.h>
+
 #include "compute/cgroup.h"
 
 struct hop__budget {
     int cpus;         /* the affinity mask cut to the cpuset, as the caller counted it; at least 1 */
     double quota;     /* in CPUs; 0: no quota */
-    int width;        /* floor(min(cpus, quota)), at least 1 */
+    hop_ns period;    /* of the quota */
+    int width;        /* ceil(min(cpus, quota)), at least 1 */
     char source[160]; /* where the quota came from or why there is none, for people */
 };
 

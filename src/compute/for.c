@@ -155,6 +155,7 @@ static void participate(struct loop *l, int me)
 {
     uint32_t begin, n, chunk = 1;
     uint64_t before = hop__ticks(), now, took, done = 0, spent = 0;
+    struct hop__worker *w = hop__thread_self.worker;
     int rc;
 
     HOP__BOUNDARY();
@@ -168,7 +169,7 @@ static void participate(struct loop *l, int me)
             took = hop__span(before, now);
             if (n == chunk || took > hop__ticks_in(chunk_time))
                 chunk = tune(n, took);
-            before = now;
+            before = w && hop__worker_keep_pace(w) ? hop__ticks() : now;
             done += n;
             spent += took;
         }

@@ -117,8 +117,8 @@ static void init_workers(struct hop__pool *pool, const struct hop__place *places
         w->id = i;
         w->random = (uint32_t)i * 2654435761u + 1;
         w->place = places[i];
-        if (!pool->runtime->config.no_pin && places[i].bindable && places[i].cpu >= 0 &&
-            places[i].cpu < HOP__WORKERS_MAX && pool->worker_at[places[i].cpu] < 0)
+        if (places[i].bindable && places[i].cpu >= 0 && places[i].cpu < HOP__WORKERS_MAX &&
+            pool->worker_at[places[i].cpu] < 0)
             pool->worker_at[places[i].cpu] = (short)i;
         w->executor = (struct hop__executor){
             .ops = &hop__pool_worker_ops, .runtime = pool->runtime, .place = HOP_CPU, .index = i
@@ -146,6 +146,24 @@ static enum hop__qos_profile asked_profile(enum hop_qos qos)
     }
 }
 
+/*
+ * Fewer workers than CPUs keep to none: a CPU that somebody else wants would hold them up beside an idle one, and every
+ * process on a large machine would take the same few.
+ */
+bool hop__pool_obey_budget(struct hop__pool *pool)
+{
+    const hop_config *config = &pool->runtime->config;
+    int n = config->workers || pool->budget.width > pool->nworkers ? pool->nworkers : pool->budget.width;
+    bool changed = n != hop__load(&pool->active, relaxed);
+
+    hop__pace_set(&pool->pace, config->qos == HOP_QOS_OFF || pool->budget.quota >= pool->budget.cpus ? 0 :
+                  pool->budget.quota, pool->budget.period);
+    hop__store(&pool->pins, !config->no_pin && n >= pool->budget.cpus, relaxed);
+    hop__store(&pool->active, n, relaxed);
+    hop__store(&pool->load->width, n, relaxed);
+    return changed;
+}
+
 /* What the machine and the process allow: width, places, policy. */
 static int look_at_machine(struct hop__pool *pool)
 {
@@ -156,7 +174,6 @@ static int look_at_machine(struct hop__pool *pool)
         return rc;
     hop__budget_find(&pool->budget_files, "");
     hop__budget_reread(&pool->budget, &pool->budget_files, hop__topology_cpus(pool->topology));
-    pool->qos = hop__qos_choose(asked_profile(config->qos), hop__budget_own_cgroup(""), pool->qos_why);
     /* One worker for each CPU, so that a quota that grows finds them; those beyond the budget stay on the bench. */
     pool->nworkers = config->workers ? config->workers : hop__topology_cpus(pool->topology);
     if (pool->nworkers > HOP__WORKERS_MAX)
@@ -164,9 +181,9 @@ static int look_at_machine(struct hop__pool *pool)
     pool->wanted = pool->nworkers;
     if (hop__topology_cpus(pool->topology) < 2 || pool->nworkers > hop__topology_cpus(pool->topology))
         config->no_spin = 1; /* it would take the CPU from what it waits for */
-    hop__init(&pool->active, config->workers ? pool->nworkers : pool->budget.width);
-    if (hop__load(&pool->active, relaxed) > pool->nworkers)
-        hop__store(&pool->active, pool->nworkers, relaxed);
+    hop__pool_obey_budget(pool);
+    pool->qos = hop__qos_choose(asked_profile(config->qos), hop__load(&pool->pins, relaxed), hop__budget_own_cgroup(""),
+                                pool->qos_why);
     return 0;
 }
 
@@ -198,6 +215,7 @@ static void deallocate(struct hop__pool *pool)
     hop__topology_close(pool->topology);
     pthread_mutex_destroy(&pool->overflow_lock);
     pthread_mutex_destroy(&pool->budget_lock);
+    hop__pace_free(&pool->pace);
     free(pool->workers);
     free(pool->cells);
     free(pool);
@@ -219,11 +237,11 @@ int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt)
     pool->overflow_last = &pool->overflow_first;
     pthread_mutex_init(&pool->overflow_lock, NULL);
     pthread_mutex_init(&pool->budget_lock, NULL);
+    hop__pace_init(&pool->pace);
     rc = look_at_machine(pool);
     if (!rc)
         rc = allocate(pool);
     if (!rc) {
-        hop__init(&rt->load.width, hop__load(&pool->active, relaxed));
         rt->load.sleepers = &pool->idle.sleepers;
         hop__init(&pool->unseated, (uint32_t)pool->nworkers);
         rc = -pthread_create(&pool->owner, NULL, owner_main, pool);
@@ -254,6 +272,8 @@ static void describe_pins(struct hop__pool *pool, FILE *out)
         displaced += hop__load(&pool->workers[i].displaced, relaxed);
     if (pool->runtime->config.no_pin)
         fprintf(out, "not pinned (no_pin)\n");
+    else if (!hop__load(&pool->pins, relaxed))
+        fprintf(out, "not pinned (there are more CPUs)\n");
     else if (error)
         fprintf(out, "not pinned (%s)\n", error == -ENOTSUP ? "see topology" : "the kernel refused");
     else if (displaced)
@@ -269,7 +289,7 @@ void hop__pool_describe(struct hop__pool *pool, FILE *out)
     hop__topology_describe(pool->topology, out);
     pthread_mutex_lock(&pool->budget_lock);
     fprintf(out, "budget: %d of %d CPUs, %s%s\n", pool->budget.width, pool->budget.cpus, pool->budget.source,
-            pool->budget.quota >= 1 ? ", rounded down" : "");
+            hop__pace_is_set(&pool->pace) ? ", and the workers keep below it" : "");
     pthread_mutex_unlock(&pool->budget_lock);
     fprintf(out, "workers: %d active of %d, %s, ", hop__load(&pool->active, relaxed), pool->nworkers,
             hop__team_provider());

@@ -17,6 +17,7 @@
 #include "compute/budget.h"
 #include "compute/deque.h"
 #include "compute/idle.h"
+#include "compute/pace.h"
 #include "compute/qos.h"
 #include "compute/topology.h"
 
@@ -35,12 +36,13 @@ struct hop__worker {
     uint32_t steps, stride;     /* jobs since the clock was looked at, and until it is again */
     hop_ns stepped;             /* when it was */
     hop_ns looked;              /* when the budget and the pin were */
+    uint64_t paced;             /* ticks: when the quota was asked for last */
     hop__atomic(int) tid;       /* the kernel's number of its thread; 0: not seated yet */
     hop__atomic(int) displaced; /* the host has taken the CPU away */
     struct hop__place place;
     struct hop__qos_saved saved; /* what its thread had before */
     struct hop__runnable *returned; /* tasks taken from the inbox that have not run yet */
-    hop__atomic(uint64_t) steals, parks, jobs; /* one writer */
+    hop__atomic(uint64_t) steals, parks, pauses, jobs; /* one writer */
     struct hop__costs costs;    /* of loop bodies that this worker has run */
 
     struct hop__executor executor __attribute__((aligned(HOP__CACHE_LINE))); /* for tasks that come back here */
@@ -70,6 +72,7 @@ struct hop__pool {
     struct hop__idle idle __attribute__((aligned(HOP__CACHE_LINE)));
 
     hop__atomic(int) active __attribute__((aligned(HOP__CACHE_LINE))); /* workers below this number compute */
+    hop__atomic(int) pins; /* there is a worker for each CPU, so that each keeps to its own */
     hop__atomic(int) stop;
     hop__atomic(uint32_t) unseated; /* futex: workers that have not begun for the first time */
     hop__atomic(int) gone; /* workers that have left their seats; relaxed: the region's barriers order it */
@@ -88,10 +91,14 @@ struct hop__pool {
     struct hop__budget_files budget_files;
     struct hop__budget budget;
     pthread_mutex_t budget_lock;
+    struct hop__pace pace;
     enum hop__qos_profile qos;
     char qos_why[128];
     hop__atomic(int) qos_error, pin_error;
 };
+
+/* After the budget was read, under its lock: how many workers compute, where, how fast. True: it is another number. */
+bool hop__pool_obey_budget(struct hop__pool *pool);
 
 int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt);
 void hop__pool_free(struct hop__pool *pool); /* nothing may be queued or running any more */
@@ -137,6 +144,17 @@ void hop__pool_wake_all(struct hop__pool *pool);
 void hop__worker_becomes_busy(struct hop__worker *w);
 void hop__worker_becomes_idle(struct hop__worker *w);
 void hop__half_run(struct hop__worker *w, struct hop_half *half, const struct hop__worker *victim);
+
+/* Between two jobs, or two chunks of a loop: waits as long as the quota is spent. True: that has taken time. */
+void hop__worker_ask_quota(struct hop__worker *w);
+
+static inline bool hop__worker_keep_pace(struct hop__worker *w)
+{
+    if (!hop__pace_is_set(&w->pool->pace) || hop__span(w->paced, hop__ticks()) <= hop__ticks_in(HOP_MS))
+        return false;
+    hop__worker_ask_quota(w);
+    return true;
+}
 
 /* After work was made visible: wakes a sleeper unless somebody is looking for work already (idle.h). */
 static inline void hop__pool_notify(struct hop__pool *pool)

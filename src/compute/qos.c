@@ -67,14 +67,16 @@ static bool realtime_permitted(void)
     return true;
 }
 
-static enum hop__qos_profile choose_automatic(bool own_cgroup, const char *prefix, char why[128])
+static enum hop__qos_profile choose_automatic(bool everywhere, bool own_cgroup, const char *prefix, char why[128])
 {
-    snprintf(why, 128, "%s%s", prefix, own_cgroup ? "the process has its cgroup to itself"
-                                                  : "other processes share the cgroup, workers must not starve");
-    return own_cgroup ? HOP__QOS_IDLE : HOP__QOS_MILD;
+    snprintf(why, 128, "%s%s", prefix,
+             !own_cgroup ? "other processes share the cgroup, workers must not starve"
+             : everywhere ? "the process has its cgroup to itself"
+                          : "there are CPUs beside the workers', to which the kernel would prefer an idle thread's");
+    return own_cgroup && everywhere ? HOP__QOS_IDLE : HOP__QOS_MILD;
 }
 
-enum hop__qos_profile hop__qos_choose(enum hop__qos_profile asked, bool own_cgroup, char why[128])
+enum hop__qos_profile hop__qos_choose(enum hop__qos_profile asked, bool everywhere, bool own_cgroup, char why[128])
 {
     switch (asked) {
     case HOP__QOS_OFF:
@@ -86,13 +88,13 @@ enum hop__qos_profile hop__qos_choose(enum hop__qos_profile asked, bool own_cgro
         return asked;
     case HOP__QOS_REALTIME:
         if (!realtime_permitted())
-            return choose_automatic(own_cgroup, "real-time was refused; ", why);
+            return choose_automatic(everywhere, own_cgroup, "real-time was refused; ", why);
         snprintf(why, 128, "asked for, and permitted");
         return asked;
     case HOP__QOS_AUTO:
         break;
     }
-    return choose_automatic(own_cgroup, "", why);
+    return choose_automatic(everywhere, own_cgroup, "", why);
 }
 
 const char *hop__qos_name(enum hop__qos_profile profile)

@@ -46,11 +46,11 @@ struct hop__qos_saved {
 };
 
 /*
- * The profile in force, and in why (128 bytes, ended, no newline) the reason for hop_describe. own_cgroup is
- * hop__budget_own_cgroup's answer. REALTIME is tried out on the calling thread for a moment, and where it is refused
- * AUTO takes its place.
+ * The profile in force, and in why (128 bytes, ended, no newline) the reason for hop_describe. everywhere: there is a
+ * worker on each CPU; own_cgroup is hop__budget_own_cgroup's answer. REALTIME is tried out on the calling thread for a
+ * moment, and where it is refused AUTO takes its place.
  */
-enum hop__qos_profile hop__qos_choose(enum hop__qos_profile asked, bool own_cgroup, char why[128]);
+enum hop__qos_profile hop__qos_choose(enum hop__qos_profile asked, bool everywhere, bool own_cgroup, char why[128]);
 
 /* "off", "mild", ... for people. */
 const char *hop__qos_name(enum hop__qos_profile profile);

@@ -203,17 +203,11 @@ static int cpus_now(struct hop__pool *pool)
 
 static void read_budget(struct hop__pool *pool)
 {
-    int width;
-
-    if (pool->runtime->config.workers || pthread_mutex_trylock(&pool->budget_lock))
+    if (pthread_mutex_trylock(&pool->budget_lock))
         return;
     hop__budget_reread(&pool->budget, &pool->budget_files, cpus_now(pool));
-    width = pool->budget.width < pool->nworkers ? pool->budget.width : pool->nworkers;
-    if (width != hop__load(&pool->active, relaxed)) {
-        hop__store(&pool->active, width, relaxed);
-        hop__store(&pool->load->width, width, relaxed);
+    if (hop__pool_obey_budget(pool))
         hop__pool_wake_all(pool);
-    }
     pthread_mutex_unlock(&pool->budget_lock);
 }
 
@@ -221,7 +215,7 @@ static void pin(struct hop__worker *w)
 {
     int rc;
 
-    if (w->pool->runtime->config.no_pin)
+    if (!hop__load(&w->pool->pins, relaxed))
         return;
     rc = hop__topology_pin(w->pool->topology, &w->place);
     if (rc < 0)
@@ -235,10 +229,15 @@ static void pin(struct hop__worker *w)
  */
 static void keep_pin(struct hop__worker *w)
 {
-    int is = w->pool->runtime->config.no_pin ? 1 : hop__topology_pinned(w->pool->topology, &w->place);
+    int is;
 
+    if (w->pool->runtime->config.no_pin)
+        return;
+    is = hop__topology_pinned(w->pool->topology, &w->place);
     if (is == 0)
         pin(w);
+    else if (is == 1 && !hop__load(&w->pool->pins, relaxed))
+        hop__topology_unpin(w->pool->topology);
     hop__store(&w->displaced, is == -EXDEV, relaxed);
 }
 
@@ -255,6 +254,27 @@ static void look_around(struct hop__worker *w)
     w->looked = now;
     read_budget(w->pool);
     keep_pin(w);
+}
+
+void hop__worker_ask_quota(struct hop__worker *w)
+{
+    struct timespec used;
+    hop_ns now = hop__now(), until;
+    uint32_t key;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    until = now + hop__pace_ask(&w->pool->pace, now, (hop_ns)used.tv_sec * HOP_SEC + used.tv_nsec);
+    if (until > now)
+        hop__count(&w->pauses);
+    while (until > hop__now()) {
+        key = hop__park_prepare(&w->park);
+        if (must_leave(w->pool))
+            until = now;
+        else
+            hop__futex_wait(&w->park.word, key, until);
+        hop__park_cancel(&w->park, key);
+    }
+    w->paced = hop__ticks();
 }
 
 /* --- the two modes --- */
@@ -340,6 +360,7 @@ void hop__worker_main(struct hop__worker *w)
         if (place ? search(w, &f) : find(w, &f)) {
             place = false;
             run(w, &f);
+            hop__worker_keep_pace(w);
             if (++w->steps >= w->stride)
                 look_around(w);
             continue;
