@@ -22,8 +22,8 @@
 
 #include "bridge/atomic.h"
 
-#ifndef HOP__DEQUE_FENCE_OWNER
-#define HOP__DEQUE_FENCE_OWNER() hop__fence_light() /* D3 */
+#if defined(HOP_MODEL) && !defined(HOP__DEQUE_FENCE_OWNER)
+#define HOP__DEQUE_FENCE_OWNER() hop__fence_light() /* D3; in life limit tells that it needs no instruction */
 #endif
 
 #include <hop/fork.h>
