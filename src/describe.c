@@ -23,7 +23,7 @@ static void add_workers(struct hop__pool *pool, hop_stats *s)
 {
     int i;
 
-    s->jobs_accepted = hop__load(&pool->accepted, relaxed);
+    s->jobs_accepted = hop__load(&pool->ring.tail, relaxed) + (uint64_t)hop__load(&pool->overflow, relaxed);
     s->team_turns = hop__load(&pool->team_turns, relaxed);
     s->workers = pool->nworkers;
     s->workers_active = hop__load(&pool->active, relaxed);

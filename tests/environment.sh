@@ -386,7 +386,7 @@ if make_group cpu; then
     echo 50000 >"$group/cpu.cfs_quota_us"
     service quota-0.5 'budget: 1 of .* quota of 0.50 CPUs' "${grouped[@]}"
     echo 150000 >"$group/cpu.cfs_quota_us"
-    both quota-1.5 'budget: 1 of .* quota of 1.50 CPUs' "${grouped[@]}"
+    both quota-1.5 'budget: 2 of .* quota of 1.50 CPUs.* keep below it' "${grouped[@]}"
     echo 1000 >"$group/cpu.cfs_quota_us"
     service quota-0.01 'budget: 1 of .* quota of 0.01 CPUs' "${grouped[@]}"
     remove_group

@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -275,11 +276,13 @@ static void close_all(struct hop__loop *loop)
 int hop__loop_new(struct hop__loop **out, struct hop_runtime *rt, int index, struct event_base *attached,
                   const struct hop__loop_hooks *hooks)
 {
-    struct hop__loop *loop = calloc(1, sizeof *loop);
+    struct hop__loop *loop;
+    void *memory;
     int rc;
 
-    if (!loop)
+    if (posix_memalign(&memory, HOP__CACHE_LINE, sizeof *loop))
         return -ENOMEM;
+    loop = memset(memory, 0, sizeof *loop);
     loop->executor = (struct hop__executor){
         .ops = &hop__loop_ops, .runtime = rt, .place = HOP_LOOP, .index = index
     };

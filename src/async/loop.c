@@ -5,15 +5,14 @@
  *     take the inbox whole, run it in order      what other threads have sent
  *     advance the wheel                          what is due
  *     run ready tasks, at most BUDGET of them    so that completions cannot starve sockets
- *     libevent                                   not blocking if there is more to do; otherwise announce the sleep in
- *                                                the inbox, which looks once more, and block
+ *     libevent                                   if there is more to do without blocking, and only if it was not asked
+ *                                                just now; otherwise announce the sleep in the inbox, which looks once
+ *                                                more, and block
  *
  * What the loop's own thread posts goes to a list beside the inbox, without an atomic and without a bell.
  *
  * Moderation: while every worker computes, a loop on a base of its own waits out the rest of moderate_ns after a turn
- * that ran something, so that one wake-up serves several requests. M1: it counts itself in load.moderated, then looks
- * at the load again; a worker that runs out of work first says so in the load, then looks at load.moderated (M2), and
- * moves load.relief. With a full fence between the two on each side one of them sees the other.
+ * that ran something, so that one wake-up serves several requests (bridge/load.h).
  */
 #include "config.h"
 
@@ -29,6 +28,8 @@
 #include "bridge/park.h"
 
 enum { BUDGET = 128 };
+
+static const hop_ns glance_interval = 10 * HOP_US;
 
 /* --- lists --- */
 
@@ -217,6 +218,14 @@ static void look(struct hop__loop *loop, int flags)
         fprintf(stderr, "hop: libevent cannot wait any more\n");
         abort();
     }
+    loop->looked = hop__ticks();
+}
+
+/* There is something to run: events are looked at now and then, because each look is a system call. */
+static void glance(struct hop__loop *loop)
+{
+    if (hop__span(loop->looked, hop__ticks()) > hop__ticks_in(glance_interval))
+        look(loop, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 }
 
 static bool wants_moderation(struct hop__loop *loop)
@@ -231,21 +240,9 @@ static void moderate(struct hop__loop *loop)
     struct hop__load *load = &loop->executor.runtime->load;
     hop_ns end = hop__after(loop->turn_began, loop->executor.runtime->config.moderate_ns);
     unsigned ran = loop->ran;
-    bool waited = false;
-    uint32_t seen;
 
     loop->ran = 0;
-    if (!ran || !wants_moderation(loop) || !hop__load_saturated(load))
-        return;
-    seen = hop__load(&load->relief, acquire);
-    hop__fetch_add(&load->moderated, 1, seq_cst);
-    hop__fence(seq_cst); /* M1, pairs with M2 */
-    while (hop__load_saturated(load) && hop__load(&load->relief, acquire) == seen && hop__now() < end) {
-        waited = true;
-        hop__futex_wait(&load->relief, seen, end);
-    }
-    hop__fetch_sub(&load->moderated, 1, relaxed);
-    if (waited)
+    if (ran && wants_moderation(loop) && hop__load_saturated(load) && hop__load_await_relief(load, end))
         hop__count(&loop->moderated);
 }
 
@@ -264,11 +261,14 @@ static bool worth_spinning(const struct hop__loop *loop)
 static bool spin(struct hop__loop *loop)
 {
     hop_ns end = hop__now() + hop__wake_cost;
+    int i;
 
     do {
-        if (hop__inbox_ready(&loop->inbox))
-            return true;
-        hop__pause();
+        for (i = 0; i < 16; i++) { /* the rest is what others write, and waits to be read by us */
+            if (hop__inbox_ready(&loop->inbox))
+                return true;
+            hop__pause();
+        }
     } while (worth_spinning(loop) && hop__now() < end);
     loop->quick = false;
     return false;
@@ -279,7 +279,7 @@ static void wait_for_events(struct hop__loop *loop)
     hop_ns since;
 
     if ((worth_spinning(loop) && spin(loop)) || !hop__inbox_sleep(&loop->inbox)) {
-        look(loop, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+        glance(loop);
         return;
     }
     loop->asleep = true;
@@ -294,7 +294,7 @@ static void turn_until(struct hop__loop *loop, const hop__atomic(int) *until)
     while (!hop__load(until, acquire)) {
         hop__loop_turn(loop);
         if (hop__loop_has_work(loop)) {
-            look(loop, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+            glance(loop);
         } else if (!hop__load(until, relaxed)) { /* a task of this turn may have set it, and nobody rings then */
             moderate(loop);
             wait_for_events(loop);

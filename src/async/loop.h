@@ -36,9 +36,10 @@ struct hop__fifo {
  */
 struct hop__loop {
     struct hop__executor executor;
-    struct hop__inbox inbox;
     struct hop__loop_hooks hooks;
-    struct hop__costs costs;
+    struct hop__inbox inbox __attribute__((aligned(HOP__CACHE_LINE)));
+    struct hop__costs costs __attribute__((aligned(HOP__CACHE_LINE)));
+    uint64_t looked; /* ticks: when libevent was asked last */
     hop__atomic(uint64_t) turns, moderated; /* relaxed: read for statistics only */
     hop__atomic(int) strangers;             /* threads that are about to post, and none of the runtime's own */
 

@@ -80,12 +80,12 @@ static inline bool hop__future_withdraw(struct hop__future *f, struct hop__waite
 /* False: it was complete before. Otherwise *wake is the waiter that the caller must wake, or NULL. */
 static inline bool hop__future_complete(struct hop__future *f, int result, struct hop__waiter **wake)
 {
-    uint64_t done = (uint64_t)(uint32_t)result << 32 | HOP__DONE, word = hop__load(&f->word, relaxed);
+    uint64_t done = (uint64_t)(uint32_t)result << 32 | HOP__DONE;
+    uint64_t word = HOP__EMPTY; /* a guess: to look first would fetch the line twice, to read and to write it */
 
-    do {
+    while (!hop__cas_weak(&f->word, &word, done, FUTURE_COMPLETE, relaxed))
         if (word & HOP__DONE)
             return false;
-    } while (!hop__cas_weak(&f->word, &word, done, FUTURE_COMPLETE, relaxed));
     *wake = (struct hop__waiter *)(uintptr_t)word;
     return true;
 }

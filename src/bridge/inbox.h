@@ -31,7 +31,7 @@ struct hop__inbox {
 /* True: the consumer was asleep, and the caller owes it one wake-up. */
 static inline bool hop__inbox_push(struct hop__inbox *inbox, struct hop__runnable *node)
 {
-    struct hop__runnable *old = hop__load(&inbox->head, relaxed); /* a guess: the CAS checks it */
+    struct hop__runnable *old = NULL; /* a guess: to look first would fetch the line twice, to read and to write it */
 
     do
         hop__set(&node->next, old == HOP__ASLEEP ? (struct hop__runnable *)NULL : old);

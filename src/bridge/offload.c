@@ -60,13 +60,19 @@ void hop__work_run(const struct hop__work *work)
         hop__scope_discharge(work->scope, result);
 }
 
+/* An answer, and who waits for it. */
+struct answer {
+    struct hop__future future;
+    struct hop__wait_node node;
+} __attribute__((aligned(64)));
+
 /* The caller is a task at home or on the lane, or a plain thread. *ticks, if not NULL, is set if fn was called. */
 static int trip(struct hop_runtime *rt, hop_fn *fn, void *arg, uint64_t *ticks)
 {
     struct hop__task *t = hop__self()->task;
-    struct hop__future done = { HOP__EMPTY };
+    struct answer answer;
     struct hop__admission admission;
-    struct hop__work work = { fn, arg, &done, NULL, { NULL, HOP_FOREVER }, ticks };
+    struct hop__work work = { fn, arg, &answer.future, NULL, { NULL, HOP_FOREVER }, ticks };
     int result;
 
     if (t) {
@@ -77,9 +83,11 @@ static int trip(struct hop_runtime *rt, hop_fn *fn, void *arg, uint64_t *ticks)
     } else if (hop__load(&rt->stopping, acquire)) {
         return -ESHUTDOWN;
     }
+    hop__init(&answer.future.word, HOP__EMPTY);
     admission.admitted = NULL;
     rt->pool->ops->admit(rt->pool, &work, &admission);
-    hop__wait_future(&done, HOP_FOREVER, false, &result); /* an accepted job is always completed */
+    /* An accepted job is always completed. */
+    hop__wait_future_by(&answer.node, &answer.future, HOP_FOREVER, false, &result);
     return result;
 }
 

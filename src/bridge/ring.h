@@ -101,10 +101,17 @@ static inline bool hop__ring_pop(struct hop__ring *r, HOP__RING_ITEM *item)
     }
 }
 
-/* Whether a pop would have found something: a hint, and exact after a heavy fence against a producer's light one. */
+/*
+ * Whether a pop would find something: a hint, and after a heavy fence it misses nothing that a producer showed before
+ * a light one. It looks where a pop would, not at tail, which is the producers': an item behind one that is claimed but
+ * not there yet does not count, and whoever brings that one tells of both.
+ */
 static inline bool hop__ring_ready(struct hop__ring *r)
 {
-    return hop__load(&r->tail, relaxed) != hop__load(&r->head, relaxed);
+    uint64_t at = hop__load(&r->head, relaxed);
+
+    return (int64_t)(hop__load(&r->cells[at & r->mask].turn, relaxed) - (at + 1)) >= 0;
 }
+
 
 #endif

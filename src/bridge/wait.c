@@ -58,9 +58,8 @@ static void node_arrives(struct hop__runnable *r)
 static void wake_task(struct hop__waiter *waiter)
 {
     struct hop__wait_node *node = (struct hop__wait_node *)waiter;
-    struct hop__executor *home = node->wait->task->home;
 
-    home->ops->post(home, &waiter->node);
+    node->home->ops->post(node->home, &waiter->node);
 }
 
 static void wake_thread(struct hop__waiter *waiter)
@@ -77,6 +76,7 @@ void hop__wait_node_init(struct hop__wait *w, struct hop__wait_node *node, int b
     node->waiter.node.run = node_arrives;
     node->waiter.wake = w->task ? wake_task : wake_thread;
     node->wait = w;
+    node->home = w->task ? w->task->home : NULL;
     node->bit = bit;
 }
 
@@ -160,8 +160,15 @@ static int sleep_for_future(struct hop__wait *w, struct hop__wait_node *node, st
 
 int hop__wait_future(struct hop__future *f, hop_ns deadline, bool interruptible, int *result)
 {
-    struct hop__wait w;
     struct hop__wait_node node;
+
+    return hop__wait_future_by(&node, f, deadline, interruptible, result);
+}
+
+int hop__wait_future_by(struct hop__wait_node *node, struct hop__future *f, hop_ns deadline, bool interruptible,
+                        int *result)
+{
+    struct hop__wait w;
     int rc;
 
     if (hop__future_peek(f, result))
@@ -169,10 +176,10 @@ int hop__wait_future(struct hop__future *f, hop_ns deadline, bool interruptible,
     rc = hop__wait_begin(&w);
     if (rc < 0)
         return rc;
-    hop__wait_node_init(&w, &node, 0);
-    switch (hop__future_await(f, &node.waiter)) {
+    hop__wait_node_init(&w, node, 0);
+    switch (hop__future_await(f, &node->waiter)) {
     case HOP__WAITING:
-        rc = sleep_for_future(&w, &node, f, deadline, interruptible);
+        rc = sleep_for_future(&w, node, f, deadline, interruptible);
         break;
     case HOP__TAKEN:
         rc = -EBUSY;

@@ -28,6 +28,7 @@ struct hop__wait {
 struct hop__wait_node {
     struct hop__waiter waiter;
     struct hop__wait *wait;
+    struct hop__executor *home; /* of a task: here, so that who wakes it reads one line of ours */
     int bit;
 };
 
@@ -53,5 +54,9 @@ void hop__wait_for_node(struct hop__wait *w, int bit);
 
 /* The whole of it for one future: its result is in *result if 0 is returned. */
 int hop__wait_future(struct hop__future *f, hop_ns deadline, bool interruptible, int *result);
+
+/* The same with a node of the caller's, which may stand beside the future: who completes it then fetches one line. */
+int hop__wait_future_by(struct hop__wait_node *node, struct hop__future *f, hop_ns deadline, bool interruptible,
+                        int *result);
 
 #endif

@@ -70,7 +70,6 @@ static int admit(struct hop__executor *executor, const struct hop__work *work, s
         pthread_mutex_unlock(&pool->overflow_lock);
         rc = 1;
     }
-    hop__fetch_add(&pool->accepted, 1, relaxed);
     hop__pool_notify(pool);
     return rc;
 }

@@ -33,7 +33,7 @@ void hop__pool_team_turn(struct hop__pool *pool)
     if (hop__load(&pool->stop, acquire))
         return;
     hop__count(&pool->team_turns);
-    hop__fetch_add(&pool->load->busy, pool->nworkers, relaxed);
+    hop__load_resume(pool->load, pool->nworkers);
     while ((t = next_team_task(pool))) {
         hop__team_before_block(pool);
         hop__task_run(t);
@@ -41,7 +41,7 @@ void hop__pool_team_turn(struct hop__pool *pool)
         if (hop__now() - start >= team_slice)
             break;
     }
-    hop__load_relieve(pool->load, pool->nworkers);
+    hop__load_rest(pool->load, pool->nworkers);
     hop__store(&pool->team_left, pool->team_waiting != NULL, relaxed);
     hop__store(&pool->task_mode_until, hop__now() - start >= team_slice ? hop__now() + team_slice : 0, relaxed);
 }
@@ -53,10 +53,9 @@ void hop__pool_has_threads(struct hop__pool *pool, int n)
     uint32_t missing = (uint32_t)(pool->nworkers - n);
 
     pool->nworkers = n;
-    if (hop__load(&pool->active, relaxed) > n) {
+    hop__load_resume(pool->load, (int)missing); /* who is not there does not rest either */
+    if (hop__load(&pool->active, relaxed) > n)
         hop__store(&pool->active, n, relaxed);
-        hop__store(&pool->load->width, n, relaxed);
-    }
     hop__fetch_sub(&pool->unseated, missing, release); /* not the last: the owner's own worker has yet to sit */
 }
 
@@ -160,7 +159,6 @@ bool hop__pool_obey_budget(struct hop__pool *pool)
                   pool->budget.quota, pool->budget.period);
     hop__store(&pool->pins, !config->no_pin && n >= pool->budget.cpus, relaxed);
     hop__store(&pool->active, n, relaxed);
-    hop__store(&pool->load->width, n, relaxed);
     return changed;
 }
 
@@ -191,13 +189,14 @@ static int allocate(struct hop__pool *pool)
 {
     uint64_t n = power_of_two(pool->runtime->config.queue);
     struct hop__place *places = calloc((size_t)pool->nworkers, sizeof *places);
-    void *workers = NULL;
+    void *cells = NULL, *workers = NULL;
     int rc = -ENOMEM;
 
-    pool->cells = calloc(n, sizeof *pool->cells);
-    if (!places || !pool->cells ||
+    if (!places || posix_memalign(&cells, HOP__CACHE_LINE, n * sizeof *pool->cells) ||
         posix_memalign(&workers, HOP__CACHE_LINE, (size_t)pool->nworkers * sizeof(struct hop__worker)))
         goto out;
+    pool->cells = memset(cells, 0, n * sizeof *pool->cells);
+    cells = NULL;
     pool->workers = memset(workers, 0, (size_t)pool->nworkers * sizeof(struct hop__worker));
     rc = hop__topology_places(pool->topology, places, pool->nworkers);
     if (rc < 0)
@@ -206,6 +205,7 @@ static int allocate(struct hop__pool *pool)
     init_workers(pool, places);
     rc = 0;
 out:
+    free(cells);
     free(places);
     return rc;
 }
@@ -243,6 +243,11 @@ int hop__pool_new(struct hop__pool **out, struct hop_runtime *rt)
         rc = allocate(pool);
     if (!rc) {
         rt->load.sleepers = &pool->idle.sleepers;
+        rt->load.searching = &pool->idle.searching;
+        rt->load.queued = &pool->ring.tail;
+        rt->load.taken = &pool->ring.head;
+        hop__init(&rt->load.refill, UINT64_MAX);
+        hop__init(&rt->load.resting, pool->nworkers);
         hop__init(&pool->unseated, (uint32_t)pool->nworkers);
         rc = -pthread_create(&pool->owner, NULL, owner_main, pool);
     }

@@ -29,7 +29,6 @@ struct hop__worker {
     struct hop__thread *thread; /* in task mode */
     struct hop__pool *pool;
     int id;
-    bool busy;                  /* counted in load.busy */
     bool seated;                /* has begun once */
     uint64_t left;              /* how often it has left task mode: see ending.h */
     uint32_t random;
@@ -62,16 +61,16 @@ struct hop__pool {
     short worker_at[HOP__WORKERS_MAX]; /* by the CPU that it is pinned to; -1: none */
     struct hop__ring ring;
     struct hop__ring_cell *cells;
-    hop__atomic(uint64_t) accepted;
 
     /* Submitters that found the ring full, oldest first. */
     pthread_mutex_t overflow_lock;
     struct hop__admission *overflow_first, **overflow_last;
-    hop__atomic(int) overflow;
 
     struct hop__idle idle __attribute__((aligned(HOP__CACHE_LINE)));
 
-    hop__atomic(int) active __attribute__((aligned(HOP__CACHE_LINE))); /* workers below this number compute */
+    /* What every worker reads again and again, and hardly anybody writes. */
+    hop__atomic(int) overflow __attribute__((aligned(HOP__CACHE_LINE))); /* submitters that wait for room */
+    hop__atomic(int) active; /* workers below this number compute */
     hop__atomic(int) pins; /* there is a worker for each CPU, so that each keeps to its own */
     hop__atomic(int) stop;
     hop__atomic(uint32_t) unseated; /* futex: workers that have not begun for the first time */
@@ -141,8 +140,6 @@ void hop__pool_wake_one(struct hop__pool *pool);
 void hop__pool_wake_all(struct hop__pool *pool);
 
 /* For the fork and join protocol (join.c). */
-void hop__worker_becomes_busy(struct hop__worker *w);
-void hop__worker_becomes_idle(struct hop__worker *w);
 void hop__half_run(struct hop__worker *w, struct hop_half *half, const struct hop__worker *victim);
 
 /* Between two jobs, or two chunks of a loop: waits as long as the quota is spent. True: that has taken time. */

@@ -27,22 +27,6 @@ struct find {
     struct hop__task *task;
 };
 
-void hop__worker_becomes_busy(struct hop__worker *w)
-{
-    if (w->busy)
-        return;
-    w->busy = true;
-    hop__fetch_add(&w->pool->load->busy, 1, relaxed);
-}
-
-void hop__worker_becomes_idle(struct hop__worker *w)
-{
-    if (!w->busy)
-        return;
-    w->busy = false;
-    hop__load_relieve(w->pool->load, 1);
-}
-
 /* --- finding work --- */
 
 static struct hop__task *next_returned(struct hop__worker *w)
@@ -92,14 +76,14 @@ static bool find(struct hop__worker *w, struct find *f)
         return false;
     if (__builtin_expect(hop__load(&pool->overflow, relaxed) > 0, 0))
         hop__pool_refill(pool);
-    if (hop__ring_pop(&pool->ring, &f->work))
-        return true;
-    return steal(w, f);
+    if (!hop__ring_pop(&pool->ring, &f->work))
+        return steal(w, f);
+    hop__load_took(pool->load);
+    return true;
 }
 
 static void run(struct hop__worker *w, struct find *f)
 {
-    hop__worker_becomes_busy(w);
     if (f->task) {
         hop__task_run(f->task);
     } else if (f->half) {
@@ -148,8 +132,10 @@ static bool sleep_on(struct hop__worker *w)
     bool bench = on_bench(w);
     uint32_t key;
 
-    if (!bench)
+    if (!bench) {
         hop__idle_enlist(&pool->idle, w->id);
+        hop__load_relieve(pool->load);
+    }
     key = hop__park_prepare(&w->park);
     if (must_leave(pool) || hop__inbox_ready(&w->inbox) || bench != on_bench(w) ||
         (!bench && (hop__idle_chosen(&pool->idle, w->id) || work_in_sight(pool)))) {
@@ -171,7 +157,10 @@ static void stop_searching(struct hop__pool *pool)
 /* At most half of the workers search. */
 static bool start_searching(struct hop__pool *pool)
 {
-    return hop__idle_start_search(&pool->idle, (hop__load(&pool->active, relaxed) + 1) / 2);
+    if (!hop__idle_start_search(&pool->idle, (hop__load(&pool->active, relaxed) + 1) / 2))
+        return false;
+    hop__load_relieve(pool->load);
+    return true;
 }
 
 /* With a searcher's place. True: found, and the place is given up. */
@@ -317,6 +306,7 @@ static void begin_task_mode(struct hop__worker *w)
 {
     if (seat != w)
         take_seat(w);
+    hop__load_resume(w->pool->load, 1);
     hop__thread_join(&w->executor);
     w->thread = hop__self();
     w->thread->worker = w;
@@ -327,7 +317,7 @@ static void end_task_mode(struct hop__worker *w)
 {
     struct hop__thread *self = hop__self();
 
-    hop__worker_becomes_idle(w);
+    hop__load_rest(w->pool->load, 1);
     self->worker = NULL;
     self->executor = &w->pool->team;
     if (hop__load(&w->pool->stop, acquire))
@@ -365,7 +355,6 @@ void hop__worker_main(struct hop__worker *w)
                 look_around(w);
             continue;
         }
-        hop__worker_becomes_idle(w);
         if (must_leave(pool)) {
             place = false; /* given up by the search, if there was one */
         } else if (place) { /* searched in vain */
