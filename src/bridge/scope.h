@@ -22,13 +22,14 @@ struct hop__scope {
     pthread_t thread;              /* the thread that opened it, if no task did */
     struct hop__scope *outer;      /* the owner's scope that was open before; of a thread's: the runtime's list */
     struct hop__scope **link;      /* of a thread's */
-    hop__atomic(int) live;         /* children, and one for the owner until the close */
     hop__atomic(int) error;        /* the first error of a child */
     hop__atomic(int) reason;       /* why it was cancelled */
     bool root;                     /* an error of one child does not cancel the others */
     bool shielded;                 /* opened inside hop_shield, which has not ended; under the owner's lock */
     pthread_mutex_t lock;          /* guards children */
     struct hop__task *children;    /* the tasks among them: who must be told of a cancellation */
+    char pad[64 - sizeof(int)];    /* reason is read by every job, live is written by every one */
+    hop__atomic(int) live;         /* children, and one for the owner until the close */
     struct hop__future empty;      /* completed by the last to leave */
 };
 
