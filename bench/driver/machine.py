@@ -53,6 +53,13 @@ def packages():
     return found
 
 
+def version(source):
+    """The commit; results that were written since do not make it another program."""
+    git = ("git", "-C", str(source))
+    commit = said_by(*git, "describe", "--always")
+    return commit + "-dirty" if said_by(*git, "status", "--porcelain", "--", ":!bench/results") else commit
+
+
 def facts(source):
     """All of it, as it goes into the results."""
     return {
@@ -64,7 +71,7 @@ def facts(source):
         "kernel": platform.release(),
         "system": field_of_release("PRETTY_NAME"),
         "load_at_start": os.getloadavg()[0],
-        "hop": said_by("git", "-C", str(source), "describe", "--always", "--dirty"),
+        "hop": version(source),
         "tools": {name: version for name, command in TOOLS.items() if (version := said_by(*command))},
         "packages": packages(),
     }

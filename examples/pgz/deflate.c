@@ -4,22 +4,26 @@
  *
  *     read_block (serial) -> compress_block (parallel) -> write_block (serial)
  *
- * The input is cut into blocks of 128 KiB, each compressed by itself as raw deflate with the 32 KiB before it as the
- * dictionary, so hardly anything is lost against one long stream. A block ends on a byte boundary (Z_SYNC_FLUSH), the
- * last one ends the stream (Z_FINISH), and one after the other they make one gzip member. Its checksum is put together
- * from those of the blocks. The idea is that of pigz by Mark Adler, and so is crc32_combine.
+ * The input is cut into blocks of 128 KiB, of a long file 512 KiB, each compressed by itself as raw deflate with the
+ * 32 KiB before it as the dictionary, so hardly anything is lost against one long stream. A block ends on a byte
+ * boundary (Z_SYNC_FLUSH), the last one ends the stream (Z_FINISH), and one after the other they make one gzip member.
+ * Its checksum is put together from those of the blocks. The idea is that of pigz by Mark Adler, and so is
+ * crc32_combine.
  *
  * A slot of the pipeline holds everything that its block needs, also the compressor's state, so nothing is allocated
  * per block, and memory is bounded by the number of slots.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #include "pgz.h"
 
 enum {
-    BLOCK_BYTES = 128 << 10,
+    LEAST_BYTES = 128 << 10,
+    BLOCK_BYTES = 512 << 10, /* the most: each block costs its dictionary, and three trips between threads */
+    BLOCKS_PER_WORKER = 16,  /* at least, if the file is long enough */
     WINDOW_BYTES = 32 << 10,
     OUT_BYTES = BLOCK_BYTES + BLOCK_BYTES / 8 + BLOCK_BYTES / 64 + 64, /* zlib's bound, and the flush */
     SLOTS_PER_WORKER = 4,
@@ -39,6 +43,7 @@ struct block {
 
 struct packing {
     int in, out;
+    size_t block_bytes;
     const struct pgz_options *options;
     struct pgz_stats *stats;
     const struct block *before; /* the source's: the block read last */
@@ -56,12 +61,12 @@ static int read_block(void *slot, void *arg)
         return 0;
     block->first = !packing->before;
     if (packing->before)
-        memmove(block->in, packing->before->in + BLOCK_BYTES, WINDOW_BYTES);
-    n = hop_read_full(packing->in, block->in + WINDOW_BYTES, BLOCK_BYTES);
+        memmove(block->in, packing->before->in + packing->block_bytes, WINDOW_BYTES);
+    n = hop_read_full(packing->in, block->in + WINDOW_BYTES, packing->block_bytes);
     if (n < 0)
         return pgz_blame(packing->stats, PGZ_INPUT, NULL, (int)n);
     block->in_bytes = (size_t)n;
-    block->last = n < BLOCK_BYTES;
+    block->last = block->in_bytes < packing->block_bytes;
     packing->before = block;
     return 1;
 }
@@ -121,9 +126,24 @@ static const hop_stage stages[] = {
     { write_block, HOP_SERIAL, "write" },
 };
 
+/* Large blocks, as long as every worker gets enough of them. What is no file may come slowly: small ones. */
+static size_t choose_block_bytes(int in)
+{
+    struct stat stat;
+    size_t share;
+
+    if (fstat(in, &stat) < 0 || !S_ISREG(stat.st_mode))
+        return LEAST_BYTES;
+    share = (size_t)stat.st_size / (BLOCKS_PER_WORKER * (size_t)hop_worker_count());
+    return share < LEAST_BYTES ? LEAST_BYTES : share > BLOCK_BYTES ? BLOCK_BYTES : share;
+}
+
 int pgz_compress(int in, int out, const struct pgz_options *options, struct pgz_stats *stats)
 {
-    struct packing packing = { .in = in, .out = out, .options = options, .stats = stats, .crc = crc32(0, NULL, 0) };
+    struct packing packing = {
+        .in = in, .out = out, .block_bytes = choose_block_bytes(in), .options = options, .stats = stats,
+        .crc = crc32(0, NULL, 0)
+    };
     size_t nblocks = SLOTS_PER_WORKER * (size_t)hop_worker_count();
     struct block *blocks = calloc(nblocks, sizeof *blocks);
     int rc;
