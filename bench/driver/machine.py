@@ -53,7 +53,7 @@ def packages():
     return found
 
 
-def version(source):
+def commit_of(source):
     """The commit; results that were written since do not make it another program."""
     git = ("git", "-C", str(source))
     commit = said_by(*git, "describe", "--always")
@@ -71,7 +71,7 @@ def facts(source):
         "kernel": platform.release(),
         "system": field_of_release("PRETTY_NAME"),
         "load_at_start": os.getloadavg()[0],
-        "hop": version(source),
+        "hop": commit_of(source),
         "tools": {name: version for name, command in TOOLS.items() if (version := said_by(*command))},
         "packages": packages(),
     }

@@ -28,19 +28,19 @@
 #endif
 
 struct hop__load {
-    const hop__atomic(int) *sleepers, *searching;    /* workers: the pool's (idle.h) */
-    const hop__atomic(uint64_t) *queued, *taken;     /* jobs, ever: the ring's */
+    const hop__atomic(int) *sleepers, *searching; /* workers: the pool's (idle.h) */
+    const hop__atomic(uint64_t) *queued, *taken;  /* jobs, ever: the ring's */
     hop__atomic(int) resting;     /* workers that wait in a join, or are between task mode and a team turn */
     hop__atomic(int) team;        /* blocks that want all workers */
     hop__atomic(int) moderated;   /* loops that sleep out their turn */
-    hop__atomic(uint32_t) relief; /* futex: moves when somebody leaves the load while a loop waits */
+    hop__atomic(uint32_t) relief; /* futex: moves while a loop waits, when somebody leaves the load */
     hop__atomic(uint64_t) refill; /* and when so many jobs were taken; UINT64_MAX: never */
 };
 
 static inline bool hop__load_saturated(struct hop__load *load)
 {
     return !hop__load(load->sleepers, relaxed) && !hop__load(load->searching, relaxed) &&
-           hop__load(&load->resting, relaxed) <= 0;
+           !hop__load(&load->resting, relaxed);
 }
 
 /* As long as every core computes and at least half of what is queued now is left. True: that has taken time. */

@@ -113,5 +113,4 @@ static inline bool hop__ring_ready(struct hop__ring *r)
     return (int64_t)(hop__load(&r->cells[at & r->mask].turn, relaxed) - (at + 1)) >= 0;
 }
 
-
 #endif
