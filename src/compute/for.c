@@ -155,21 +155,21 @@ static void participate(struct loop *l, int me)
 {
     uint32_t begin, n, chunk = 1;
     uint64_t before = hop__ticks(), now, took, done = 0, spent = 0;
-    struct hop__worker *w = hop__thread_self.worker;
+    struct hop__thread *self = hop__self();
     int rc;
 
     HOP__BOUNDARY();
     do {
         while (!stopped(l) && (n = take(&l->slots[me], chunk, &begin))) {
             rc = run_chunk(l, begin, n);
-            hop__check_returned(&hop__thread_self);
+            hop__check_returned(self);
             if (rc < 0)
                 stop(l, rc);
             now = hop__ticks();
             took = hop__span(before, now);
             if (n == chunk || took > hop__ticks_in(chunk_time))
                 chunk = tune(n, took);
-            before = w && hop__worker_keep_pace(w) ? hop__ticks() : now;
+            before = self->worker && hop__worker_keep_pace(self->worker) ? hop__ticks() : now;
             done += n;
             spent += took;
         }
